@@ -1,0 +1,88 @@
+"""Who may do what: (identity, standing, requested scope) → granted scope. Pure.
+
+Asking for too much is no error: what is granted is the intersection, maybe nothing
+(https://distribution.github.io/distribution/spec/auth/token/).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from auth.identity import Identity
+from auth.scope import EVERY_ACTION, Access, Scope
+
+NOTHING: Final[frozenset[str]] = frozenset()
+_PULL: Final = frozenset({"pull"})
+_PUSH: Final = frozenset({"pull", "push"})
+_EVERYTHING: Final = frozenset({"pull", "push", "delete", EVERY_ACTION})
+_CATALOG: Final = frozenset({"pull", "search", EVERY_ACTION})
+
+
+class Role(IntEnum):
+    """What an account may do in a repository or a namespace; a higher role includes the lower ones."""
+
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one identity stands to one repository name.
+
+    `role` is the effective one: the highest that the account has on the repository, on its namespace or
+    through a team. For a repository that does not exist it is the role on the namespace.
+    """
+
+    exists: bool
+    public: bool
+    namespace_exists: bool
+    role: Role | None = None
+
+    @property
+    def may_create(self) -> bool:
+        """Whether the first push may create the repository. Administrators may anyway."""
+        return not self.exists and self.namespace_exists and self.role is not None and self.role >= Role.WRITE
+
+
+def allowed_actions(identity: Identity, standing: Standing) -> frozenset[str]:
+    """Return the actions of {"pull", "push", "delete", "*"} that `identity` has on one repository.
+
+    Raises ValueError for an external identity: its token says what it may do, nothing here does.
+    """
+    if identity.external:
+        raise ValueError("the scope of an external identity is in its token")
+    if identity.is_admin:
+        return _EVERYTHING
+    role = None if identity.is_anonymous else standing.role
+    if not standing.exists:
+        # Push without pull is of no use to clients: they ask for both and look for blobs first.
+        return _PUSH if standing.may_create and role is not None else NOTHING
+    if role is None:
+        return _PULL if standing.public else NOTHING
+    return _ACTIONS_OF[role]
+
+
+def grant(identity: Identity, requested: Scope, standing_of: Callable[[str], Standing]) -> Scope:
+    """Return the part of `requested` that `identity` has; a requested "*" expands to all that is allowed.
+
+    `standing_of` is asked once for each requested repository, by the name as it was requested. Everybody
+    may ask for the catalog, as lists are filtered by what the caller may see. Types other than
+    "repository" and "registry" get nothing.
+    """
+
+    def allowed(access: Access) -> frozenset[str]:
+        if access.type == "repository":
+            return allowed_actions(identity, standing_of(access.name))
+        return _CATALOG if (access.type, access.name) == ("registry", "catalog") else NOTHING
+
+    return Scope(Access(each.type, each.name, _meet(each.actions, allowed(each))) for each in requested)
+
+
+def _meet(requested: frozenset[str], allowed: frozenset[str]) -> frozenset[str]:
+    # Not the intersection of scopes: an allowed "*" must not grant an action that nobody has heard of.
+    return allowed if EVERY_ACTION in requested else requested & allowed
+
+
+_ACTIONS_OF: Final = {Role.READ: _PULL, Role.WRITE: _PUSH, Role.ADMIN: _EVERYTHING}

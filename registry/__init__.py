@@ -1,0 +1,1 @@
+"""The product: the Registry, its wrappers, and what serves them."""

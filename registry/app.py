@@ -1,0 +1,120 @@
+"""The only wiring: settings → stores → registry → handlers. Made in each worker process, after the fork."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from auth.identity import Authenticator
+from auth.tokens import ExternalIssuer, TokenIssuer, TokenVerifier
+from registry.accounts import StoredAccounts, StoredThrottle
+from registry.config import Settings
+from registry.installation import database_of, keys_of, passwords_of
+from registry.jobs.lease import Job
+from registry.jobs.sweep import Sweep
+from registry.local import LocalRegistry, Rules
+from registry.web.access import Gate
+from registry.web.errors import error_middleware
+from registry.web.observe import Metrics, Operation, add_headers
+from registry.web.oci import Distribution, Limits
+from registry.web.origin import Origins
+from registry.web.outside import OutsideKeys
+from registry.web.tokens import Tokens
+from storage.blobs import BlobStore
+from storage.filesystem import FileStore
+from storage.metadata.engine import Metadata
+
+# Hashing a password takes a core and megabytes: a few at once, the others wait in line.
+_HASHING_THREADS: Final = 2
+
+# A token may name many repositories, and a push many tags.
+_MAX_HEADER: Final = 32 * 1024
+
+# What is read from a socket at once. Large bodies are the point of a registry.
+_READ_SIZE: Final = 256 * 1024
+
+
+async def make_runner(settings: Settings, metrics_directory: Path | None = None) -> web.AppRunner:
+    """Return what serves one process's requests; the database is migrated and the keys exist."""
+    app = await make_app(settings, metrics_directory)
+    return web.AppRunner(
+        app,
+        access_log=None,  # registry.web.observe writes one line for each request
+        auto_decompress=False,  # blobs are stored as they come, whatever Content-Encoding says
+        max_field_size=_MAX_HEADER,
+        max_line_size=_MAX_HEADER,
+        read_bufsize=_READ_SIZE,
+        shutdown_timeout=settings.shutdown_timeout,
+    )
+
+
+async def make_app(settings: Settings, metrics_directory: Path | None = None) -> web.Application:
+    """Return the application."""
+    metadata, store = Metadata(database_of(settings)), FileStore(settings.data)
+    await store.prepare()
+    accounts = StoredAccounts(metadata, settings.refresh_token_lifetime)
+    origins = Origins(settings.external_url, settings.trusted_proxies)
+    outside = None if settings.outside_jwks is None else OutsideKeys(settings.outside_jwks)
+    rules = Rules(sparse=settings.sparse, public=settings.default_visibility == "public")
+    verifier = _verifier(settings, outside) if settings.auth == "on" else None
+    gate = Gate(LocalRegistry(metadata, store, rules), accounts, verifier)
+    operation = Operation(
+        metadata,
+        Metrics(metrics_directory),
+        origins,
+        expose=settings.metrics,
+        metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
+    )
+    app = web.Application(middlewares=[operation.middleware(), error_middleware(origins, settings.service)])
+    app.on_response_prepare.append(add_headers)
+    app.add_routes(operation.routes())
+    app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
+    if verifier is not None:
+        app.add_routes(_tokens(settings, metadata, accounts, origins).routes())
+    app.cleanup_ctx.append(_background(settings, metadata, store, outside))
+    return app
+
+
+def _verifier(settings: Settings, outside: OutsideKeys | None) -> TokenVerifier:
+    external: list[ExternalIssuer] = []
+    if outside is not None and settings.outside_issuer is not None and settings.outside_audience is not None:
+        external.append(ExternalIssuer(settings.outside_issuer, settings.outside_audience, outside.current))
+    return TokenVerifier(keys_of(settings).ring, settings.service, settings.service, external)
+
+
+def _tokens(settings: Settings, metadata: Metadata, accounts: StoredAccounts, origins: Origins) -> Tokens:
+    threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="passwords")
+    authenticator = Authenticator(
+        accounts,
+        passwords_of(settings),
+        StoredThrottle(metadata),
+        threads,
+        concurrency=_HASHING_THREADS,
+    )
+    ring = keys_of(settings).ring
+    issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
+    return Tokens(accounts, authenticator, issuer, ring, origins)
+
+
+def _background(
+    settings: Settings, metadata: Metadata, store: BlobStore, outside: OutsideKeys | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def run(_: web.Application) -> AsyncIterator[None]:
+        sweep = Sweep(metadata, store, settings.upload_ttl)
+        work: list[Awaitable[None]] = [Job(metadata, "sweep", settings.sweep_interval, sweep).run_forever()]
+        if outside is not None:
+            await outside.refresh()
+            work.append(outside.keep_fresh())
+        tasks = [asyncio.ensure_future(each) for each in work]
+        yield
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        metadata.close()
+
+    return run

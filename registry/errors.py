@@ -1,0 +1,82 @@
+"""What can go wrong, as one table: the wire code, the HTTP status and the words.
+
+The codes are those of the distribution specification ("Error codes") and no others; where one code covers
+several situations, each has a row of its own with its own status.
+"""
+
+from enum import Enum
+from typing import Any
+
+from storage.digest import Digest
+
+
+class Problem(Enum):
+    """A row of the table: `code`, `status`, `message`."""
+
+    BLOB_UNKNOWN = ("BLOB_UNKNOWN", 404, "blob unknown to the repository")
+    BLOB_IN_USE = ("DENIED", 403, "a manifest of the repository still names this blob")
+    UPLOAD_UNKNOWN = ("BLOB_UPLOAD_UNKNOWN", 404, "upload unknown to the registry: start anew")
+    UPLOAD_INVALID = ("BLOB_UPLOAD_INVALID", 400, "the upload request is invalid")
+    UPLOAD_RANGE_INVALID = ("BLOB_UPLOAD_INVALID", 416, "the chunk does not start where the upload ends")
+    UPLOAD_BUSY = ("BLOB_UPLOAD_INVALID", 409, "another request is writing to this upload")
+    DIGEST_INVALID = ("DIGEST_INVALID", 400, "the digest is invalid or does not match the content")
+    RANGE_INVALID = ("SIZE_INVALID", 416, "no byte of the blob is in the range")
+    SIZE_INVALID = ("SIZE_INVALID", 400, "the length does not match the content")
+    MANIFEST_UNKNOWN = ("MANIFEST_UNKNOWN", 404, "manifest unknown to the repository")
+    MANIFEST_INVALID = ("MANIFEST_INVALID", 400, "the manifest is invalid")
+    MANIFEST_TOO_LARGE = ("SIZE_INVALID", 413, "the manifest is too large")
+    MANIFEST_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", 404, "the manifest names content that is not here")
+    TOO_MANY_TAGS = ("UNSUPPORTED", 414, "more tags than one request may set")
+    PRECONDITION_FAILED = ("DENIED", 412, "the tag does not mean what the request's condition says")
+    NAME_INVALID = ("NAME_INVALID", 400, "the repository name is invalid")
+    NAME_UNKNOWN = ("NAME_UNKNOWN", 404, "repository name not known to the registry")
+    PAGE_INVALID = ("UNSUPPORTED", 400, "the parameters of the list are invalid")
+    UNAUTHORIZED = ("UNAUTHORIZED", 401, "authentication required")
+    DENIED = ("DENIED", 403, "requested access to the resource is denied")
+    REQUEST_INVALID = ("UNSUPPORTED", 400, "the request is invalid")
+    REQUEST_TIMEOUT = ("UNSUPPORTED", 408, "the body did not arrive in time")
+    NOT_FOUND = ("UNSUPPORTED", 404, "there is no such endpoint")
+    METHOD_NOT_ALLOWED = ("UNSUPPORTED", 405, "the endpoint does not know this method")
+    TOO_MANY_REQUESTS = ("TOOMANYREQUESTS", 429, "too many requests")
+    STORE_FULL = ("DENIED", 507, "the registry has no room for more")
+    UNAVAILABLE = ("UNAVAILABLE", 503, "the registry cannot answer now, try again")
+    INTERNAL = ("UNKNOWN", 500, "the registry failed; its log says more under the request's id")
+
+    def __init__(self, code: str, status: int, message: str) -> None:
+        self.code = code
+        self.status = status
+        self.message = message
+
+
+class RegistryError(Exception):
+    """An answer that is a refusal.
+
+    Attributes:
+        problem: the row of the table.
+        message: the row's words, or more exact ones.
+        detail: anything JSON can say, for programs.
+        retry_after: seconds after which the same request may do better.
+    """
+
+    def __init__(
+        self, problem: Problem, message: str = "", *, detail: Any = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message or problem.message)
+        self.problem = problem
+        self.message = message or problem.message
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class UploadError(RegistryError):
+    """A refusal after which the client may go on with the upload: it is told from where."""
+
+    def __init__(self, problem: Problem, upload_id: str, offset: int, message: str = "") -> None:
+        super().__init__(problem, message, detail={"offset": offset})
+        self.upload_id = upload_id
+        self.offset = offset
+
+
+def blob_unknown(digest: Digest) -> RegistryError:
+    """Return the refusal of a blob that is not there."""
+    return RegistryError(Problem.BLOB_UNKNOWN, detail={"digest": digest})

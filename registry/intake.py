@@ -1,0 +1,74 @@
+"""Bytes on their way into a staged blob: hashed and stored in threads while the next ones arrive."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from storage.blobs import StagedBlob
+from storage.digest import Digest, RunningDigest
+
+# Large enough that handing a batch to a thread costs nothing beside it. Two are in memory for an upload:
+# one being stored and one being collected.
+_BATCH: Final = 1024 * 1024
+
+# A crash costs at most this much of an upload. More often would only wait for the disk.
+_CHECKPOINT: Final = 64 * 1024 * 1024
+
+Checkpoint = Callable[[int, Digest | None], Awaitable[None]]
+
+
+class Intake:
+    """Takes an upload's bytes in. `running` has hashed those before `offset`; without it none are hashed."""
+
+    def __init__(
+        self, staged: StagedBlob, offset: int, running: RunningDigest | None, checkpoint: Checkpoint
+    ) -> None:
+        self.offset = offset
+        self._staged = staged
+        self._running = running
+        self._checkpoint = checkpoint
+        self._checkpoint_at = offset + _CHECKPOINT
+        self._collected: list[bytes] = []
+        self._collected_size = 0
+        self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def digest(self) -> Digest | None:
+        """The digest of all bytes that are stored, if they were hashed from the first."""
+        return None if self._running is None else self._running.digest()
+
+    async def add(self, data: bytes) -> None:
+        """Take `data` in; waits while more is collected than the store keeps up with."""
+        self._collected.append(data)
+        self._collected_size += len(data)
+        if self._collected_size >= _BATCH:
+            await self._hand_over()
+
+    async def finish(self) -> None:
+        """Return when all bytes are stored. They are not yet synced."""
+        if self._collected:
+            await self._hand_over()
+        await self._settle()
+
+    async def _hand_over(self) -> None:
+        await self._settle()
+        batch = b"".join(self._collected)
+        self._collected.clear()
+        self._collected_size = 0
+        self._storing = asyncio.create_task(self._store(batch))
+
+    async def _settle(self) -> None:
+        if self._storing is not None:
+            storing, self._storing = self._storing, None
+            await storing
+
+    async def _store(self, batch: bytes) -> None:
+        if self._running is None:
+            await self._staged.write(batch)
+        else:
+            await asyncio.gather(self._staged.write(batch), asyncio.to_thread(self._running.update, batch))
+        self.offset += len(batch)
+        if self.offset >= self._checkpoint_at:
+            self._checkpoint_at = self.offset + _CHECKPOINT
+            await self._staged.sync()
+            await self._checkpoint(self.offset, self.digest)

@@ -1,0 +1,50 @@
+"""Running a job in one process at a time, whatever the number of processes and nodes."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from storage.metadata import leases
+from storage.metadata.engine import Metadata
+
+_log = structlog.stdlib.get_logger("longshore.jobs")
+
+
+class Job:
+    """Work that is due every `interval` seconds somewhere.
+
+    The lease lasts one interval and is not given back: that is what keeps the others from doing the same
+    work again. A failure is logged, and the next turn tries again.
+    """
+
+    def __init__(
+        self, metadata: Metadata, name: str, interval: float, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._metadata = metadata
+        self._name = name
+        self._interval = interval
+        self._work = work
+        self._holder = secrets.token_hex(8)
+
+    async def run_forever(self) -> None:
+        """Take turns with the other processes, until cancelled."""
+        while True:
+            await self.run_once()
+            await asyncio.sleep(self._interval)
+
+    async def run_once(self) -> bool:
+        """Do the work if it is this process's turn; tell whether it was."""
+        try:
+            now = datetime.now(UTC)
+            expires_at = now + timedelta(seconds=self._interval)
+            if not await self._metadata.write(
+                leases.take, self._name, self._holder, now=now, expires_at=expires_at
+            ):
+                return False
+            await self._work()
+        except Exception:  # noqa: BLE001 - a job must not end because one turn failed
+            _log.exception("job failed", job=self._name)
+        return True

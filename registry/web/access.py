@@ -1,0 +1,157 @@
+"""A request → who is asking → what they may do."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from auth.identity import ANONYMOUS, Identity
+from auth.policy import allowed_actions
+from auth.scope import Access, Scope
+from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken
+from registry.accounts import StoredAccounts
+from registry.authorized import Action, Authorized
+from registry.errors import Problem, RegistryError
+from registry.interface import Registry
+from registry.local import LocalRegistry
+from registry.names import RepositoryName
+
+# What to ask for when one action is lacking: clients that push look first, and clients that delete as well.
+_ACTIONS: Final[dict[Action, frozenset[str]]] = {
+    "pull": frozenset({"pull"}),
+    "push": frozenset({"pull", "push"}),
+    "delete": frozenset({"pull", "delete"}),
+}
+
+_CATALOG: Final = Access("registry", "catalog", frozenset({"*"}))
+
+
+class Challenge(RegistryError):
+    """401: a token, or a better one, would help (Docker token specification; RFC 6750, section 3).
+
+    `reason` is "invalid_token" or "insufficient_scope", and None when no token was sent.
+    """
+
+    def __init__(self, scope: Scope, reason: str | None = None, message: str = "") -> None:
+        super().__init__(Problem.UNAUTHORIZED, message, detail=scope.to_claims() or None)
+        self.scope = scope
+        self.reason = reason
+
+    def header(self, base_url: str, service: str) -> str:
+        """Return the value of WWW-Authenticate."""
+        parameters = {"realm": f"{base_url}/token", "service": service}
+        if self.scope:
+            parameters["scope"] = str(self.scope)
+        if self.reason is not None:
+            parameters["error"] = self.reason
+        return "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items())
+
+
+class Gate:
+    """Lets callers in: one for the process, without a verifier where access control is off."""
+
+    def __init__(
+        self, registry: LocalRegistry, accounts: StoredAccounts, verifier: TokenVerifier | None
+    ) -> None:
+        self._registry = registry
+        self._accounts = accounts
+        self._verifier = verifier
+
+    async def enter(self, request: web.Request) -> Registry:
+        """Return the registry as the caller of `request` may use it.
+
+        Raises:
+            Challenge: the credentials are not a valid token.
+        """
+        if self._verifier is None:
+            return self._registry
+        token = self._read_token(request)
+        identity = ANONYMOUS if token is None else await self._identify(token)
+        request["subject"] = identity.name
+        access = RequestAccess(self._accounts, identity, token)
+        return Authorized(self._registry.acting_for(identity), access)
+
+    async def require_login(self, request: web.Request) -> None:
+        """Raise a Challenge unless the request carries a valid token, be it an anonymous one."""
+        if self._verifier is None:
+            return
+        token = self._read_token(request)
+        if token is None:
+            raise Challenge(Scope())
+        await self._identify(token)
+
+    def _read_token(self, request: web.Request) -> VerifiedToken | None:
+        header = request.headers.get("Authorization")
+        if header is None or self._verifier is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Challenge(Scope(), message="only bearer tokens are accepted here")
+        try:
+            return self._verifier.verify(token.strip())
+        except InvalidToken as error:
+            raise Challenge(Scope(), "invalid_token", str(error)) from error
+
+    async def _identify(self, token: VerifiedToken) -> Identity:
+        """Return who the token speaks for as the account is now, not as it was when the token was made."""
+        if token.external:
+            return token.identity
+        if token.account_id is None:
+            return ANONYMOUS
+        identity = await self._accounts.find_identity(token.subject)
+        if identity is None or identity.account_id != token.account_id:
+            raise Challenge(Scope(), "invalid_token", "the token's account is gone or disabled")
+        return identity
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAccess:
+    """What one caller may do; satisfies `registry.authorized.Access`.
+
+    A token is an upper bound. What is granted is also asked of the database on each request, so a right that
+    is withdrawn ends at once. An outside issuer's token is the whole answer.
+    """
+
+    accounts: StoredAccounts
+    identity: Identity
+    token: VerifiedToken | None
+
+    async def require(self, repository: RepositoryName, action: Action) -> None:
+        """Return if the caller may do this; what may not be seen looks like what is not there."""
+        if not self._in_token(repository, action):
+            raise self._challenge(_needed(repository, action))
+        if not await self._has_right(repository, action):
+            if self.token is None:
+                raise self._challenge(_needed(repository, action))
+            raise RegistryError(Problem.DENIED)
+
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> bool:
+        """Require push; and pull from the source where that only takes a better token."""
+        may_read = source is None or await self._has_right(source, "pull")
+        if source is not None and may_read and not self._in_token(source, "pull"):
+            raise self._challenge(_needed(repository, "push") | _needed(source, "pull"))
+        await self.require(repository, "push")
+        return may_read
+
+    async def require_catalog(self) -> None:
+        """Return if there is a token: the list itself holds only what the caller may see."""
+        if self.token is None:
+            raise self._challenge(Scope([_CATALOG]))
+
+    def _in_token(self, repository: RepositoryName, action: Action) -> bool:
+        if self.token is None:
+            return True  # nobody in particular: the rights decide
+        return any(self.token.scope.allows("repository", name, action) for name in repository.aliases)
+
+    async def _has_right(self, repository: RepositoryName, action: Action) -> bool:
+        if self.identity.external:
+            return self._in_token(repository, action)
+        standing = await self.accounts.standing(self.identity, repository)
+        return action in allowed_actions(self.identity, standing)
+
+    def _challenge(self, scope: Scope) -> Challenge:
+        return Challenge(scope, None if self.token is None else "insufficient_scope")
+
+
+def _needed(repository: RepositoryName, action: Action) -> Scope:
+    return Scope([Access("repository", repository, _ACTIONS[action])])

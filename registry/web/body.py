@@ -1,0 +1,52 @@
+"""The body of a request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from registry.errors import Problem, RegistryError
+
+# A body that stands still this long is given up, with the connection: seconds.
+_IDLE_TIMEOUT: Final = 60
+
+
+async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives.
+
+    Raises:
+        RegistryError: it stands still, or its framing is broken.
+        ConnectionError: the client went away.
+    """
+    while True:
+        try:
+            async with asyncio.timeout(_IDLE_TIMEOUT):
+                data = await request.content.readany()
+        except TimeoutError as error:
+            raise RegistryError(Problem.REQUEST_TIMEOUT) from error
+        except RequestPayloadError as error:
+            raise RegistryError(Problem.SIZE_INVALID, "the body ends before its length") from error
+        if not data:
+            return
+        yield data
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        RegistryError: it is longer than `limit` bytes.
+    """
+    too_large = RegistryError(Problem.MANIFEST_TOO_LARGE, f"the limit is {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    async for data in stream_body(request):
+        size += len(data)
+        if size > limit:
+            raise too_large
+        parts.append(data)
+    return b"".join(parts)

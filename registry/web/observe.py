@@ -1,0 +1,181 @@
+"""What an operator sees: health, metrics, and one log line for each request."""
+
+import hmac
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from registry.errors import Problem, RegistryError
+from registry.web.origin import Origins
+from storage.metadata.engine import Metadata
+from storage.metadata.repositories import exists
+
+_log = structlog.stdlib.get_logger("longshore.access")
+
+# An id that a proxy or a client sends is taken over; not if it could forge lines or fields of a log.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The numbers of this process, and of its siblings where they share them in `directory`."""
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "longshore_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "longshore_http_request_duration_seconds",
+            "Time from the request's headers to the end of the response.",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "longshore_http_requests_in_flight",
+            "Requests being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.received = Counter(
+            "longshore_http_request_bytes",
+            "Bytes of request bodies, where their length was announced.",
+            registry=registry,
+        )
+        self.sent = Counter("longshore_http_response_bytes", "Bytes of response bodies.", registry=registry)
+
+    def render(self) -> bytes:
+        """Return the numbers in the Prometheus text format."""
+        if self._directory is None:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+class Operation:
+    """The handlers for those who run the server, and the middleware that watches it."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        metrics: Metrics,
+        origins: Origins,
+        *,
+        expose: Literal["loopback", "open", "off"],
+        metrics_token: str | None,
+    ) -> None:
+        self._metadata = metadata
+        self._metrics = metrics
+        self._origins = origins
+        self._expose = expose
+        self._metrics_token = metrics_token
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/healthz", self.get_health),
+            web.get("/readyz", self.get_readiness),
+            web.get("/metrics", self.get_metrics),
+        ]
+
+    async def get_health(self, _: web.Request) -> web.Response:
+        """Say that the process lives."""
+        return web.json_response({"status": "ok"})
+
+    async def get_readiness(self, _: web.Request) -> web.Response:
+        """Say that requests can be answered: the database is there."""
+        await self._metadata.read(exists, "library/readiness")
+        return web.json_response({"status": "ready"})
+
+    async def get_metrics(self, request: web.Request) -> web.Response:
+        """Show the metrics to whoever may see them; to others there are none."""
+        if not self._may_see_metrics(request):
+            raise RegistryError(Problem.NOT_FOUND)
+        return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def _may_see_metrics(self, request: web.Request) -> bool:
+        if self._metrics_token is not None:
+            sent = request.headers.get("Authorization", "").encode()
+            if hmac.compare_digest(sent, f"Bearer {self._metrics_token}".encode()):
+                return True
+        match self._expose:
+            case "open":
+                return True
+            case "loopback":
+                return self._origins.is_local(request)
+        return False
+
+    def middleware(self) -> Middleware:
+        """Return the outermost middleware: it gives each request an id, times, counts and logs it."""
+
+        @web.middleware
+        async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+            sent_id = request.headers.get("X-Request-ID", "")
+            request["id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
+            structlog.contextvars.bind_contextvars(request_id=request["id"])
+            started = time.perf_counter()
+            with self._metrics.in_flight.track_inprogress():
+                response: web.StreamResponse | None = None
+                try:
+                    response = await handler(request)
+                    return response
+                finally:
+                    self._record(request, response, time.perf_counter() - started)
+
+        return observe
+
+    def _record(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
+        # Without a response the client went away before it had one.
+        status = 499 if response is None else response.status
+        announced = 0 if response is None or request.method == "HEAD" else response.content_length or 0
+        sent = max(announced, request.writer.output_size)
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "none"
+        self._metrics.requests.labels(request.method, route, str(status)).inc()
+        self._metrics.seconds.labels(request.method, route).observe(seconds)
+        self._metrics.received.inc(request.content_length or 0)
+        self._metrics.sent.inc(sent)
+        _log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            sent=sent,
+            subject=request.get("subject") or None,
+            client=self._origins.client_address(request),
+            agent=request.headers.get("User-Agent"),
+        )
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Give every response what all of them carry."""
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Server"] = "longshore"
+    if "id" in request:
+        headers["X-Request-ID"] = request["id"]
+    if request.path.startswith("/v2"):
+        headers["Docker-Distribution-Api-Version"] = "registry/2.0"

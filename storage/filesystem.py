@@ -1,0 +1,199 @@
+"""Blobs on a file system.
+
+    ROOT/
+    ├── blobs/<algorithm>/<first two hexadecimal digits>/<hex>   committed, never changed
+    └── uploads/<key>                                            being written
+
+Both are on one file system, so a commit is a rename. Bytes are synced before the rename and the directory
+after it: a blob that has its final name is whole, whatever happens. An upload is held by `flock` on its
+file, which the kernel gives back when a process dies.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Final, ParamSpec, TypeVar
+
+import aiofiles
+
+from storage.blobs import BlobMissing, BlobReader, StagedBlob, StagedBusy, StagedMissing, StoreFull
+from storage.digest import Digest
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_READ_SIZE: Final = 1024 * 1024
+
+# More threads than cores: they wait for the disk, not for the processor.
+_THREADS: Final = 16
+
+
+class FileStore:
+    """A BlobStore in a directory."""
+
+    chunk_min_length: int | None = None
+
+    def __init__(self, root: Path) -> None:
+        self.blobs = root / "blobs"
+        self._uploads = root / "uploads"
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
+
+    async def prepare(self) -> None:
+        """Make the directories, closed to other accounts of the machine."""
+        for directory in (self.blobs, self._uploads):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def stage(self, key: str) -> None:
+        """Make an empty file for the upload."""
+        await self.run(_create, self._uploads / key)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[StagedBlob]:
+        """Hold the upload's file under an exclusive lock."""
+        fd = await self.run(_open_locked, self._uploads / key)
+        try:
+            yield _StagedFile(self, self._uploads / key, fd)
+        finally:
+            os.close(fd)
+
+    async def staged_before(self, moment: datetime) -> Iterable[str]:
+        """Return the names of files last written before `moment`."""
+        return await self.run(_files_before, self._uploads, moment.timestamp())
+
+    async def open(self, location: str) -> BlobReader:
+        """Open the blob's file."""
+        return _FileReader(self, await self.run(_open_blob, self.blobs / location))
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in one of the store's threads."""
+        call_with = functools.partial(call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call_with)
+
+
+class _StagedFile:
+    """The file of an upload, held by its lock."""
+
+    def __init__(self, store: FileStore, path: Path, fd: int) -> None:
+        self._store = store
+        self._path = path
+        self._fd = fd
+
+    async def resume(self, offset: int) -> None:
+        await self._store.run(_truncate, self._fd, offset)
+
+    async def write(self, data: bytes) -> None:
+        await self._store.run(_write_all, self._fd, data)
+
+    async def sync(self) -> None:
+        await self._store.run(os.fdatasync, self._fd)
+
+    async def read(self) -> AsyncIterator[bytes]:
+        async with aiofiles.open(self._path, "rb") as file:
+            while chunk := await file.read(_READ_SIZE):
+                yield chunk
+
+    async def commit(self, digest: Digest) -> str:
+        location = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+        await self._store.run(_publish, self._fd, self._path, self._store.blobs / location)
+        return location
+
+    async def discard(self) -> None:
+        await self._store.run(self._path.unlink, missing_ok=True)
+
+
+class _FileReader:
+    """A blob's open file."""
+
+    def __init__(self, store: FileStore, file: BinaryIO) -> None:
+        self.file = file
+        self._store = store
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        for offset in range(start, stop, _READ_SIZE):
+            size = min(_READ_SIZE, stop - offset)
+            chunk = await self._store.run(os.pread, self.file.fileno(), size, offset)
+            if len(chunk) != size:
+                raise BlobMissing(f"the file ends at byte {offset + len(chunk)}")
+            yield chunk
+
+    async def close(self) -> None:
+        self.file.close()
+
+
+def _create(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _open_locked(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError as error:
+        raise StagedMissing("the upload's file is gone") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise StagedBusy("another request is writing to this upload") from error
+    return fd
+
+
+def _truncate(fd: int, offset: int) -> None:
+    size = os.fstat(fd).st_size
+    if size < offset:
+        raise StagedMissing(f"the upload has {size} of {offset} bytes")
+    if size > offset:
+        os.ftruncate(fd, offset)
+    os.lseek(fd, offset, os.SEEK_SET)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull("no space is left for blobs") from error
+        raise
+
+
+def _publish(fd: int, staged: Path, blob: Path) -> None:
+    os.fdatasync(fd)
+    if not blob.parent.is_dir():
+        _make_durable_directory(blob.parent)
+    staged.replace(blob)
+    _sync_directory(blob.parent)
+
+
+def _make_durable_directory(directory: Path) -> None:
+    if not directory.parent.is_dir():
+        _make_durable_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _files_before(directory: Path, timestamp: float) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries if entry.stat().st_mtime < timestamp]
+
+
+def _open_blob(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        raise BlobMissing(f"no file for {path.name}") from error

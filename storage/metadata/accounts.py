@@ -1,0 +1,134 @@
+"""Accounts and the secrets by which they are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+
+from storage.metadata.schema import accounts, namespaces, refresh_tokens
+
+
+class NameTaken(Exception):
+    """An account or a namespace of that name is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's row."""
+
+    id: int
+    name: str
+    password_hash: str | None
+    is_admin: bool
+    disabled: bool
+    created_at: datetime
+
+
+_ROW = (
+    accounts.c.id,
+    accounts.c.name,
+    accounts.c.password_hash,
+    accounts.c.is_admin,
+    accounts.c.disabled_at.is_not(None),
+    accounts.c.created_at,
+)
+
+
+def add(db: Connection, name: str, password_hash: str, *, is_admin: bool, now: datetime) -> None:
+    """Add an account and the namespace of its name, which it owns.
+
+    Raises:
+        NameTaken: nothing was changed.
+    """
+    for table in (accounts, namespaces):
+        if db.execute(select(table.c.id).where(table.c.name == name)).first() is not None:
+            raise NameTaken(name)
+    statement = accounts.insert().values(
+        name=name, password_hash=password_hash, is_admin=is_admin, created_at=now
+    )
+    account_id = db.execute(statement.returning(accounts.c.id)).scalar_one()
+    db.execute(namespaces.insert().values(name=name, owner_id=account_id, created_at=now))
+
+
+def find(db: Connection, name: str) -> Account | None:
+    """Return the account called `name`."""
+    row = db.execute(select(*_ROW).where(accounts.c.name == name)).first()
+    return None if row is None else Account(*row)
+
+
+def everyone(db: Connection) -> Sequence[Account]:
+    """Return all accounts by name."""
+    return [Account(*row) for row in db.execute(select(*_ROW).order_by(accounts.c.name))]
+
+
+def exist(db: Connection) -> bool:
+    """Tell whether there is any account."""
+    return db.execute(select(accounts.c.id).limit(1)).first() is not None
+
+
+def replace_password_hash(db: Connection, account_id: int, *, old: str, new: str) -> None:
+    """Keep another hash of the same password, unless another password was set meanwhile."""
+    statement = update(accounts).where(accounts.c.id == account_id, accounts.c.password_hash == old)
+    db.execute(statement.values(password_hash=new))
+
+
+def change_password(db: Connection, name: str, password_hash: str) -> bool:
+    """Set a new password and end the logins by the old one; tell whether there is such an account."""
+    account_id = _id(db, name)
+    if account_id is None:
+        return False
+    db.execute(update(accounts).where(accounts.c.id == account_id).values(password_hash=password_hash))
+    _log_out(db, account_id)
+    return True
+
+
+def disable(db: Connection, name: str, *, disabled: bool, now: datetime) -> bool:
+    """Close or open an account; tell whether there is such an account."""
+    account_id = _id(db, name)
+    if account_id is None:
+        return False
+    moment = now if disabled else None
+    db.execute(update(accounts).where(accounts.c.id == account_id).values(disabled_at=moment))
+    if disabled:
+        _log_out(db, account_id)
+    return True
+
+
+def _id(db: Connection, name: str) -> int | None:
+    return db.execute(select(accounts.c.id).where(accounts.c.name == name)).scalar()
+
+
+def _log_out(db: Connection, account_id: int) -> None:
+    db.execute(delete(refresh_tokens).where(refresh_tokens.c.account_id == account_id))
+
+
+def add_refresh_token(
+    db: Connection, account_id: int, secret_hash: str, client_id: str, *, now: datetime, expires_at: datetime
+) -> None:
+    """Keep the hash of a refresh token."""
+    db.execute(
+        refresh_tokens.insert().values(
+            account_id=account_id,
+            secret_hash=secret_hash,
+            client_id=client_id,
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+
+
+def find_by_refresh_token(db: Connection, secret_hash: str, *, now: datetime) -> Account | None:
+    """Return the account that a refresh token stands for, unless it has expired."""
+    statement = (
+        select(*_ROW)
+        .join(refresh_tokens)
+        .where(refresh_tokens.c.secret_hash == secret_hash, refresh_tokens.c.expires_at > now)
+    )
+    row = db.execute(statement).first()
+    return None if row is None else Account(*row)
+
+
+def remove_expired_refresh_tokens(db: Connection, *, now: datetime) -> int:
+    """Delete what no longer counts; return how many."""
+    return db.execute(delete(refresh_tokens).where(refresh_tokens.c.expires_at <= now)).rowcount

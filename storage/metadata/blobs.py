@@ -1,0 +1,82 @@
+"""Which blobs are stored where, and which repository links them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from storage.digest import Digest
+from storage.metadata.engine import insert
+from storage.metadata.repositories import Viewer, id_of, lacks, visible_to
+from storage.metadata.schema import blob_links, blobs, manifest_references, repositories
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """Where a blob's bytes are."""
+
+    digest: Digest
+    size: int
+    location: str
+
+
+def find(db: Connection, repository: str, digest: Digest) -> StoredBlob | None:
+    """Return the blob if the repository links it."""
+    statement = (
+        select(blobs.c.size, blobs.c.location)
+        .join(blob_links, blob_links.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == blob_links.c.repository_id)
+        .where(repositories.c.name == repository, blobs.c.digest == digest)
+    )
+    row = db.execute(statement).first()
+    return None if row is None else StoredBlob(digest, *row)
+
+
+def find_anywhere(db: Connection, digest: Digest, viewer: Viewer) -> StoredBlob | None:
+    """Return the blob if a repository that the viewer may see links it."""
+    statement = (
+        select(blobs.c.size, blobs.c.location)
+        .join(blob_links, blob_links.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == blob_links.c.repository_id)
+        .where(blobs.c.digest == digest, visible_to(viewer))
+        .limit(1)
+    )
+    row = db.execute(statement).first()
+    return None if row is None else StoredBlob(digest, *row)
+
+
+def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
+    """Say where the bytes are; a later location of the same bytes takes the place of an earlier one."""
+    new = insert(db, blobs).values(digest=blob.digest, size=blob.size, location=blob.location, created_at=now)
+    db.execute(new.on_conflict_do_update(index_elements=["digest"], set_={"location": blob.location}))
+
+
+def link(db: Connection, repository_id: int, digest: Digest, *, now: datetime) -> None:
+    """Let the repository serve the blob."""
+    new = insert(db, blob_links).values(repository_id=repository_id, digest=digest, linked_at=now)
+    db.execute(new.on_conflict_do_nothing())
+
+
+def unlink(db: Connection, repository: str, digest: Digest) -> bool:
+    """Take the blob from the repository; tell whether it was there."""
+    statement = delete(blob_links).where(
+        blob_links.c.repository_id == id_of(repository), blob_links.c.digest == digest
+    )
+    return db.execute(statement).rowcount > 0
+
+
+def user_of(db: Connection, repository: str, digest: Digest) -> str | None:
+    """Return the digest of a manifest in the repository that names the blob, if there is one."""
+    references = manifest_references.c
+    statement = select(references.digest).where(
+        references.repository_id == id_of(repository),
+        references.target == digest,
+        references.kind == "blob",
+    )
+    return db.execute(statement.limit(1)).scalar()
+
+
+def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
+    """Return those digests that the repository does not link, in order."""
+    return lacks(db, repository_id, blob_links, digests)

@@ -1,0 +1,149 @@
+"""Manifests, byte for byte, with what they name."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVarTuple
+
+from sqlalchemy import Connection, Row, Select, and_, delete, select
+
+from storage.digest import Digest
+from storage.metadata.engine import insert
+from storage.metadata.repositories import id_of, lacks
+from storage.metadata.schema import manifest_references, manifests, repositories, tags
+
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest's row without its bytes; `annotations` and `artifact_type` as its referrers list them."""
+
+    digest: Digest
+    media_type: str
+    size: int
+    subject: Digest | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a manifest names."""
+
+    blobs: tuple[Digest, ...] = ()
+    manifests: tuple[Digest, ...] = ()
+
+
+def find(db: Connection, repository: str, reference: str) -> StoredManifest | None:
+    """Return the manifest that `reference`, a tag or a digest, means in the repository."""
+    statement = select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
+    row = db.execute(_where_reference(statement, repository, reference)).first()
+    return None if row is None else StoredManifest(Digest(row.digest), row.media_type, row.size)
+
+
+def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifest, bytes] | None:
+    """Return the manifest that `reference` means, with its bytes."""
+    statement = select(manifests.c.digest, manifests.c.media_type, manifests.c.size, manifests.c.content)
+    row = db.execute(_where_reference(statement, repository, reference)).first()
+    return (
+        None if row is None else (StoredManifest(Digest(row.digest), row.media_type, row.size), row.content)
+    )
+
+
+def _where_reference(statement: Select[*Ts], repository: str, reference: str) -> Select[*Ts]:
+    # A tag holds no colon and a digest always does (distribution specification, "Pulling manifests").
+    statement = statement.select_from(manifests).join(repositories)
+    statement = statement.where(repositories.c.name == repository)
+    if ":" in reference:
+        return statement.where(manifests.c.digest == reference)
+    same = and_(tags.c.repository_id == manifests.c.repository_id, tags.c.digest == manifests.c.digest)
+    return statement.join_from(manifests, tags, same).where(tags.c.name == reference)
+
+
+def put(
+    db: Connection,
+    repository_id: int,
+    manifest: StoredManifest,
+    content: bytes,
+    references: References,
+    *,
+    by: str | None,
+    now: datetime,
+) -> None:
+    """Keep a manifest; when it is there already, the media type of this push counts."""
+    annotations = json.dumps(dict(manifest.annotations)) if manifest.annotations else None
+    new = insert(db, manifests).values(
+        repository_id=repository_id,
+        digest=manifest.digest,
+        media_type=manifest.media_type,
+        size=manifest.size,
+        subject=manifest.subject,
+        artifact_type=manifest.artifact_type,
+        annotations=annotations,
+        pushed_at=now,
+        pushed_by=by,
+        content=content,
+    )
+    again = {"media_type": manifest.media_type, "pushed_at": now, "pushed_by": by}
+    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "digest"], set_=again))
+    named = {("blob", target) for target in references.blobs}
+    named |= {("manifest", target) for target in references.manifests}
+    if named:
+        key = {"repository_id": repository_id, "digest": manifest.digest}
+        rows = [{**key, "kind": kind, "target": target} for kind, target in sorted(named)]
+        db.execute(insert(db, manifest_references).on_conflict_do_nothing(), rows)
+
+
+def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
+    """Return those digests that are no manifests of the repository, in order."""
+    return lacks(db, repository_id, manifests, digests)
+
+
+def remove(db: Connection, repository: str, digest: Digest) -> bool:
+    """Delete a manifest with its tags; tell whether it was there."""
+    statement = delete(manifests).where(
+        manifests.c.repository_id == id_of(repository), manifests.c.digest == digest
+    )
+    return db.execute(statement).rowcount > 0
+
+
+def referrers(
+    db: Connection,
+    repository: str,
+    subject: Digest,
+    *,
+    artifact_type: str | None,
+    last: str,
+    limit: int,
+) -> Sequence[StoredManifest]:
+    """Return the manifests whose subject is `subject`, by digest after `last`, at most `limit`."""
+    statement = select(
+        manifests.c.digest,
+        manifests.c.media_type,
+        manifests.c.size,
+        manifests.c.subject,
+        manifests.c.artifact_type,
+        manifests.c.annotations,
+    ).where(
+        manifests.c.repository_id == id_of(repository),
+        manifests.c.subject == subject,
+        manifests.c.digest > last,
+    )
+    if artifact_type is not None:
+        statement = statement.where(manifests.c.artifact_type == artifact_type)
+    rows = db.execute(statement.order_by(manifests.c.digest).limit(limit))
+    return [_referrer(row) for row in rows]
+
+
+def _referrer(row: Row[str, str, int, str | None, str | None, str | None]) -> StoredManifest:
+    digest, media_type, size, subject, artifact_type, annotations = row
+    return StoredManifest(
+        Digest(digest),
+        media_type,
+        size,
+        None if subject is None else Digest(subject),
+        artifact_type,
+        None if annotations is None else json.loads(annotations),
+    )

@@ -1,0 +1,9 @@
+"""Alembic's entry point: runs the migrations on the connection that `migrate` hands over."""
+
+from alembic import context
+
+from storage.metadata.schema import metadata
+
+# The caller has begun a transaction: all migrations happen, or none.
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

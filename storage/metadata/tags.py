@@ -1,0 +1,44 @@
+"""Tags: names for manifests."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+
+from storage.digest import Digest
+from storage.metadata.engine import insert
+from storage.metadata.repositories import id_of
+from storage.metadata.schema import tags
+
+
+def digest_of(db: Connection, repository: str, name: str) -> Digest | None:
+    """Return what the tag means now."""
+    statement = select(tags.c.digest).where(tags.c.repository_id == id_of(repository), tags.c.name == name)
+    digest = db.execute(statement).scalar()
+    return None if digest is None else Digest(digest)
+
+
+def put(
+    db: Connection, repository_id: int, name: str, digest: Digest, *, by: str | None, now: datetime
+) -> None:
+    """Let the tag mean the manifest `digest` of the repository, whatever it meant before."""
+    value = {"digest": digest, "tagged_at": now, "tagged_by": by}
+    new = insert(db, tags).values(repository_id=repository_id, name=name, **value)
+    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "name"], set_=value))
+
+
+def names(db: Connection, repository: str, *, last: str, limit: int) -> Sequence[str]:
+    """Return the names after `last` in byte order, at most `limit`."""
+    statement = (
+        select(tags.c.name)
+        .where(tags.c.repository_id == id_of(repository), tags.c.name > last)
+        .order_by(tags.c.name)
+        .limit(limit)
+    )
+    return db.execute(statement).scalars().all()
+
+
+def remove(db: Connection, repository: str, name: str) -> bool:
+    """Delete the tag, not what it means; tell whether it was there."""
+    statement = delete(tags).where(tags.c.repository_id == id_of(repository), tags.c.name == name)
+    return db.execute(statement).rowcount > 0

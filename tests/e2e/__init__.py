@@ -1,0 +1,1 @@
+"""longshore from the outside: real clients, a real engine, real crashes."""

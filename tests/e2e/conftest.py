@@ -1,0 +1,36 @@
+"""What every end-to-end test may ask for."""
+
+from collections.abc import Generator, Iterator
+from typing import Protocol, runtime_checkable
+
+import pytest
+
+from .server import Server
+
+
+@runtime_checkable
+class Logged(Protocol):
+    """A fixture with a log that explains a failure."""
+
+    def log_tail(self) -> str:
+        """The end of the log."""
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server; an indirect parameter gives it other settings than the defaults."""
+    server = Server(tmp_path_factory.mktemp("server"), getattr(request, "param", None))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with each failure what the servers and engines that the test uses had to say."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for name, value in item.funcargs.items():
+            if isinstance(value, Logged):
+                report.sections.append((f"log of {name}", value.log_tail()))
+    return report

@@ -1,0 +1,33 @@
+import pytest
+from sqlalchemy import Connection
+
+from storage.metadata import leases
+from tests.storage.metadata.content import NOW, SECOND
+
+
+def take(db: Connection, holder: str, at: int, name: str = "job") -> bool:
+    """Take the lease for ten seconds, `at` seconds from now."""
+    now = NOW + at * SECOND
+    return leases.take(db, name, holder, now=now, expires_at=now + 10 * SECOND)
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        [("one", 0, True)],
+        [("one", 0, True), ("two", 0, False), ("two", 9, False)],
+        [("one", 0, True), ("two", 10, True), ("one", 11, False)],  # it ends at its very moment
+        [("one", 0, True), ("one", 5, True), ("two", 10, False), ("two", 14, False), ("two", 15, True)],
+        [("one", 0, True), ("two", 5, False), ("two", 10, True)],  # asking in vain renews nothing
+        [("one", 0, True), ("two", 20, True), ("one", 25, False), ("one", 30, True)],
+        [("one", 0, True), ("one", 50, True)],
+    ],
+)
+def test_lease_has_one_holder(db: Connection, story: list[tuple[str, int, bool]]) -> None:
+    assert [(holder, at, take(db, holder, at)) for holder, at, _ in story] == story
+
+
+def test_leases_are_apart_by_name(db: Connection) -> None:
+    assert take(db, "one", 0, "collect")
+    assert take(db, "two", 0, "mirror")
+    assert not take(db, "two", 0, "collect")

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from storage.digest import Digest
+from storage.metadata import schema, uploads
+from storage.metadata.uploads import StoredUpload
+from tests.storage.metadata.content import NOW, SECOND, add_repository, count, digest
+
+UPLOAD = StoredUpload("one", "library/app", "ann", "sha256", 0, digest(""))
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        UPLOAD,
+        replace(UPLOAD, actor=None, digest=None),
+        replace(UPLOAD, algorithm="sha512", digest=Digest.of(b"", "sha512")),
+        replace(UPLOAD, offset=2**40),
+    ],
+)
+def test_upload_comes_back(db: Connection, upload: StoredUpload) -> None:
+    uploads.add(db, upload, now=NOW)
+    found = uploads.find(db, "one")
+    assert found == upload
+    assert found.digest is None or isinstance(found.digest, Digest)
+
+
+def test_unknown_upload_is_none(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    assert uploads.find(db, "two") is None
+    assert uploads.find(db, "") is None
+
+
+def test_id_is_given_once(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    with pytest.raises(IntegrityError):
+        uploads.add(db, UPLOAD, now=NOW)
+
+
+@pytest.mark.parametrize("so_far", [digest("bytes"), None])
+def test_upload_advances(db: Connection, so_far: Digest | None) -> None:
+    other = replace(UPLOAD, id="two")
+    for upload in (UPLOAD, other):
+        uploads.add(db, upload, now=NOW)
+    uploads.advance(db, "one", 5, so_far, now=NOW)
+    assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=so_far)
+    assert uploads.find(db, "two") == other
+
+
+def test_advance_of_unknown_upload_makes_none(db: Connection) -> None:
+    uploads.advance(db, "one", 5, None, now=NOW)
+    assert uploads.find(db, "one") is None
+
+
+def test_upload_is_removed_once(db: Connection) -> None:
+    for name in ("one", "two"):
+        uploads.add(db, replace(UPLOAD, id=name), now=NOW)
+    assert uploads.remove(db, "one")
+    assert not uploads.remove(db, "one")
+    assert uploads.find(db, "one") is None
+    assert uploads.find(db, "two") is not None
+
+
+def test_untouched_uploads_are_told_by_their_last_advance(db: Connection) -> None:
+    for at, name in enumerate(("one", "two", "three")):
+        uploads.add(db, replace(UPLOAD, id=name), now=NOW + at * SECOND)
+    assert list(uploads.untouched_since(db, NOW)) == []
+    assert sorted(uploads.untouched_since(db, NOW + 2 * SECOND)) == ["one", "two"]
+    uploads.advance(db, "one", 1, None, now=NOW + 9 * SECOND)
+    assert sorted(uploads.untouched_since(db, NOW + 9 * SECOND)) == ["three", "two"]
+
+
+def test_upload_needs_no_repository(db: Connection) -> None:
+    uploads.add(db, replace(UPLOAD, repository="new/app"), now=NOW)
+    add_repository(db, "new/app")
+    assert uploads.find(db, "one") == replace(UPLOAD, repository="new/app")
+    assert count(db, schema.uploads) == [1]
