@@ -1,5 +1,5 @@
 # serve · test · lint · bench: the same words locally and in CI.
-.PHONY: install install-dev serve test lint lock clean
+.PHONY: install install-dev serve test test-fast lint lock clean
 
 VENV := .venv
 PYTHON ?= python3
@@ -24,6 +24,20 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 
 serve: install
 	$(BIN)/longshore serve
+
+# Everything: unit and contract tests, and real clients, which are installed first.
+test: install-dev
+	tests/tools/install
+	$(BIN)/pytest -n auto --dist loadgroup
+
+# What needs no other program: a few minutes less.
+test-fast: install-dev
+	$(BIN)/pytest -n auto -m "not e2e"
+
+lint: install-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 lock: | $(VENV)/bin/pip
 	$(BIN)/pip install --quiet uv
