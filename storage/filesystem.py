@@ -24,7 +24,7 @@ from typing import BinaryIO, Final, ParamSpec, TypeVar
 import aiofiles
 
 from storage.blobs import BlobMissing, BlobReader, StagedBlob, StagedBusy, StagedMissing, StoreFull
-from storage.digest import Digest
+from storage.digest import ALGORITHMS, Digest
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,9 +46,12 @@ class FileStore:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
 
     async def prepare(self) -> None:
-        """Make the directories, closed to other accounts of the machine."""
-        for directory in (self.blobs, self._uploads):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make all directories, closed to other accounts of the machine.
+
+        They are made and synced before the first blob comes, so that no commit depends on a directory that
+        another request has made and not yet synced.
+        """
+        await self.run(_make_directories, self.blobs, self._uploads)
 
     async def stage(self, key: str) -> None:
         """Make an empty file for the upload."""
@@ -57,7 +60,7 @@ class FileStore:
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[StagedBlob]:
         """Hold the upload's file under an exclusive lock."""
-        fd = await self.run(_open_locked, self._uploads / key)
+        fd = await self._open_locked(self._uploads / key)
         try:
             yield _StagedFile(self, self._uploads / key, fd)
         finally:
@@ -73,8 +76,24 @@ class FileStore:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's threads."""
-        call_with = functools.partial(call, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call_with)
+        call_with = functools.partial(_translated, call, *args, **kwargs)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, call_with)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # The thread cannot be stopped, and it has a file descriptor that the caller is about to close.
+            await asyncio.wait([running])
+            raise
+
+    async def _open_locked(self, path: Path) -> int:
+        running = asyncio.ensure_future(self.run(_open_locked, path))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            if running.exception() is None:
+                os.close(running.result())
+            raise
 
 
 class _StagedFile:
@@ -141,7 +160,26 @@ def _open_locked(path: Path) -> int:
     except BlockingIOError as error:
         os.close(fd)
         raise StagedBusy("another request is writing to this upload") from error
+    if not _is_named(path, fd):
+        os.close(fd)
+        raise StagedMissing("the upload was committed or discarded")
     return fd
+
+
+def _is_named(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return call(*args, **kwargs)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull("no space is left for blobs") from error
+        raise
 
 
 def _truncate(fd: int, offset: int) -> None:
@@ -166,17 +204,24 @@ def _write_all(fd: int, data: bytes) -> None:
 
 def _publish(fd: int, staged: Path, blob: Path) -> None:
     os.fdatasync(fd)
-    if not blob.parent.is_dir():
-        _make_durable_directory(blob.parent)
     staged.replace(blob)
     _sync_directory(blob.parent)
 
 
-def _make_durable_directory(directory: Path) -> None:
-    if not directory.parent.is_dir():
-        _make_durable_directory(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    _sync_directory(directory.parent)
+def _make_directories(blobs: Path, uploads: Path) -> None:
+    root = blobs.parent
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    uploads.mkdir(mode=0o700, exist_ok=True)
+    blobs.mkdir(mode=0o700, exist_ok=True)
+    for algorithm in (blobs / name for name in ALGORITHMS):
+        # The last of them is there only if all are.
+        if (algorithm / "ff").is_dir():
+            continue
+        algorithm.mkdir(mode=0o700, exist_ok=True)
+        for number in range(256):
+            (algorithm / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
+        for directory in (algorithm, blobs, root, root.parent):
+            _sync_directory(directory)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -188,8 +233,13 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _files_before(directory: Path, timestamp: float) -> list[str]:
+    found = []
     with os.scandir(directory) as entries:
-        return [entry.name for entry in entries if entry.stat().st_mtime < timestamp]
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                if entry.stat().st_mtime < timestamp:
+                    found.append(entry.name)
+    return found
 
 
 def _open_blob(path: Path) -> BinaryIO:

@@ -12,16 +12,17 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.schema import Table
 
@@ -105,14 +106,16 @@ class _Job:
 
     def attempt(self, db: Connection) -> None:
         """Run under a savepoint, so that a failure here leaves the group's other writes alone."""
+        savepoint = db.begin_nested()
         try:
-            with db.begin_nested():
-                self.result = self.run(db)
+            self.result = self.run(db)
+            savepoint.commit()
         except Exception as error:
             # A full or broken disk makes SQLite roll the whole transaction back, the group's earlier writes
             # included: then none of them may be called done.
             if not in_transaction(db):
                 raise
+            savepoint.rollback()
             self.error = error
 
     def settle(self) -> None:
@@ -129,16 +132,23 @@ class _Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="metadata-writer", daemon=True)
         self._thread.start()
 
     def submit(self, run: Callable[[Connection], T]) -> Future[T]:
         job = _Job(run)
-        self._jobs.put(job)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the database is closed")
+            self._jobs.put(job)
         return job.future
 
     def close(self) -> None:
-        self._jobs.put(None)
+        with self._lock:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
         self._engine.dispose()
 
@@ -182,7 +192,7 @@ def open_sqlite(path: Path, *, begin: str | None, pool_size: int = 0) -> Engine:
     """Open the database file, made with mode 0600 if it is not there; transactions start with `begin`."""
     path.touch(mode=0o600)
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000},
         **({"poolclass": QueuePool, "pool_size": pool_size} if pool_size else {"poolclass": NullPool}),
     )
@@ -192,7 +202,8 @@ def open_sqlite(path: Path, *, begin: str | None, pool_size: int = 0) -> Engine:
         # The driver's own transaction control would begin late and without IMMEDIATE.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+        _use_wal(cursor)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -202,6 +213,19 @@ def open_sqlite(path: Path, *, begin: str | None, pool_size: int = 0) -> Engine:
             db.exec_driver_sql(begin)
 
     return engine
+
+
+def _use_wal(cursor: DBAPICursor) -> None:
+    """Switch to WAL; SQLite does not wait by itself while another process does the same to a new database."""
+    until = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def in_transaction(db: Connection) -> bool:

@@ -19,8 +19,6 @@ from storage.metadata.schema import metadata, namespaces
 from tests.storage.metadata.content import NOW
 from tests.storage.processes import migrate, run_together
 
-NO_WAIT: Final = "SQLite does not wait for others while it switches a new database to WAL"
-
 TABLES: Final = sorted(metadata.tables)
 
 
@@ -75,15 +73,7 @@ def test_fresh_table_is_that_of_the_schema(db: Connection, from_schema: Connecti
     assert structure(inspect(db), table) == structure(inspect(from_schema), table)
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        pytest.param(table, marks=pytest.mark.xfail(reason="revision 0001 lacks the CHECK on `kind`"))
-        if table == "manifest_references"
-        else table
-        for table in TABLES
-    ],
-)
+@pytest.mark.parametrize("table", TABLES)
 def test_fresh_table_checks_what_the_schema_does(db: Connection, from_schema: Connection, table: str) -> None:
     assert inspect(db).get_check_constraints(table) == inspect(from_schema).get_check_constraints(table)
 
@@ -117,13 +107,11 @@ def test_migrating_again_changes_nothing(path: Path) -> None:
     assert path.read_bytes() == bytes_before
 
 
-@pytest.mark.xfail(reason=NO_WAIT, strict=False)  # a race: most runs pass
 def test_processes_that_start_together_migrate_once(tmp_path: Path, path: Path) -> None:
     assert run_together(4, migrate, tmp_path / "fresh.db") == [0] * 4
     assert structure_only(dump(tmp_path / "fresh.db")) == structure_only(dump(path))
 
 
-@pytest.mark.xfail(reason=NO_WAIT)
 def test_migration_waits_for_a_process_that_came_first(tmp_path: Path) -> None:
     path = tmp_path / "fresh.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as first, ThreadPoolExecutor() as threads:

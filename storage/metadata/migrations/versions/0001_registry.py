@@ -198,6 +198,7 @@ def upgrade() -> None:
             name=op.f("fk_manifest_references_repository_id_digest_manifests"),
             ondelete="CASCADE",
         ),
+        sa.CheckConstraint("kind IN ('blob', 'manifest')", name=op.f("ck_manifest_references_kind")),
         sa.PrimaryKeyConstraint(
             "repository_id", "digest", "kind", "target", name=op.f("pk_manifest_references")
         ),
