@@ -28,11 +28,11 @@ serve: install
 # Everything: unit and contract tests, and real clients, which are installed first.
 test: install-dev
 	tests/tools/install
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadfile
 
 # What needs no other program: a few minutes less.
 test-fast: install-dev
-	$(BIN)/pytest -n auto -m "not e2e"
+	$(BIN)/pytest -n auto --dist loadfile -m "not e2e"
 
 lint: install-dev
 	$(BIN)/ruff check

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import pytest
 
+from .process import running
 from .server import Server
 
 
@@ -19,10 +20,9 @@ class Logged(Protocol):
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running server; an indirect parameter gives it other settings than the defaults."""
-    server = Server(tmp_path_factory.mktemp("server"), getattr(request, "param", None))
-    server.start()
-    yield server
-    server.stop()
+    folder = tmp_path_factory.mktemp("server")
+    with running(Server(folder, getattr(request, "param", None))) as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)

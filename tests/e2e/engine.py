@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -51,11 +51,13 @@ class Engine:
 
     def __init__(self, folder: Path, mirror: str) -> None:
         self.folder = folder
-        self.containerd = Containerd(folder / "containerd")
-        self.bridge = Bridge()
         self.socket = folder / "docker.sock"
+        self.docker = self.client("root")
+        self.containerd = Containerd(folder / "containerd")
+        dockerd = debian("dockerd")
+        self.bridge = Bridge()
         argv = (
-            *(debian("dockerd"), "--host", f"unix://{self.socket}"),
+            *(dockerd, "--host", f"unix://{self.socket}"),
             *("--containerd", self.containerd.socket),
             *("--data-root", folder / "data", "--exec-root", folder / "exec"),
             *("--pidfile", folder / "docker.pid"),
@@ -66,7 +68,6 @@ class Engine:
             *("--registry-mirror", mirror),
         )
         self._daemon = Daemon(argv, folder / "dockerd.log", child_environment())
-        self.docker = self.client("root")
 
     def client(self, person: str) -> Client:
         """Docker's client with the credentials of one person, kept apart from those of others."""
@@ -81,15 +82,16 @@ class Engine:
 
     def stop(self) -> None:
         """End it with its containers and networks, and remove what it stored."""
-        with suppress(Exception):
-            self.remove_containers()
-            self.docker("network", "prune", "--force")
-        self._daemon.stop()
-        self.containerd.stop()
-        self.bridge.remove()
-        unmount_below(self.folder)
-        for store in ("data", "exec", "containerd/root", "containerd/state"):
-            shutil.rmtree(self.folder / store, ignore_errors=True)
+        with ExitStack() as steps:  # taken from the last to the first, even after one that failed
+            for store in ("data", "exec", "containerd/root", "containerd/state"):
+                steps.callback(shutil.rmtree, self.folder / store, ignore_errors=True)
+            steps.callback(unmount_below, self.folder)
+            steps.callback(self.bridge.remove)
+            steps.callback(self.containerd.stop)
+            steps.callback(self._daemon.stop)
+            if self.docker.run("info").returncode == 0:
+                self.remove_containers()
+                self.docker("network", "prune", "--force")
 
     def remove_containers(self) -> None:
         """Remove every container, running or not."""

@@ -10,7 +10,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 # Below Linux' ephemeral range: no outgoing connection can take the port while its server restarts.
 PORTS = range(20000, 32000)
@@ -44,6 +46,29 @@ def child_environment(**settings: str) -> dict[str, str]:
     configuring = ("LONGSHORE_", "DOCKER_", "OCI_", "HELM_", "COSIGN_", "CONTAINERD_", "XDG_", "REGISTRY_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(configuring)}
     return {**inherited, **settings}
+
+
+class Service(Protocol):
+    """Something that is started and must be stopped."""
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+
+    def stop(self) -> None:
+        """End it, however far it came."""
+
+
+S = TypeVar("S", bound=Service)
+
+
+@contextmanager
+def running(service: S) -> Iterator[S]:
+    """`service` while it runs; it is stopped even if it did not come up."""
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
 
 
 class Daemon:

@@ -2,24 +2,23 @@
 
 import http.client
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .clients import ROOT, Account
+from .clients import ROOT, Account, Client
 from .process import Daemon, child_environment, free_port
 
 ADMIN = Account("admin", "correct horse battery staple")
 # Hashing at full cost would only slow the tests down.
 CHEAP_PASSWORDS = {"LONGSHORE_PASSWORD_TIME_COST": "1", "LONGSHORE_PASSWORD_MEMORY_COST": "1024"}
-LONGSHORE = (sys.executable, "-m", "registry.cli")
 
 
 class Server:
     """`longshore serve` on a loopback port, which it keeps over restarts.
 
-    `settings` are names and values as in the environment, such as `LONGSHORE_SPARSE="all"`.
+    `settings` are names and values as in the environment, such as `LONGSHORE_SPARSE="all"`; `longshore` is
+    its command line, for commands other than `serve`.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -28,8 +27,11 @@ class Server:
         self.environment = child_environment(
             LONGSHORE_ADMIN_PASSWORD=ADMIN.password, **CHEAP_PASSWORDS, **(settings or {})
         )
-        serve = (*LONGSHORE, "serve", "--host", "127.0.0.1", "--port", str(self.port), "--data", self.data)
+        program = (sys.executable, "-m", "registry.cli")
+        address = ("--host", "127.0.0.1", "--port", str(self.port))
+        serve = (*program, "serve", *address, "--data", self.data)
         self._daemon = Daemon(serve, folder / "server.log", self.environment, cwd=ROOT)
+        self.longshore = Client(Path(program[0]), self.environment, program[1:]).within(ROOT)
 
     @property
     def host(self) -> str:
@@ -61,14 +63,7 @@ class Server:
 
     def add_user(self, name: str, password: str) -> Account:
         """Create an account, who owns the namespace of that name."""
-        subprocess.run(
-            [*LONGSHORE, "user", "add", name, "--data", str(self.data), "--password-stdin"],
-            input=password.encode(),
-            env=self.environment,
-            cwd=ROOT,
-            check=True,
-            timeout=60,
-        )
+        self.longshore("user", "add", name, "--data", self.data, "--password-stdin", stdin=password)
         return Account(name, password)
 
     def blob_path(self, digest: str) -> Path:

@@ -27,6 +27,7 @@ from .images import (
     write_layout,
     zstd_layer,
 )
+from .process import running
 from .server import Server
 from .wire import Wire
 
@@ -53,10 +54,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
     """A containerd that nothing else uses."""
-    containerd = Containerd(tmp_path_factory.mktemp("containerd"))
-    containerd.start()
-    yield containerd
-    containerd.stop()
+    with running(Containerd(tmp_path_factory.mktemp("containerd"))) as containerd:
+        yield containerd
 
 
 def shapes() -> dict[str, Image | Index]:

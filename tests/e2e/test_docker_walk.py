@@ -16,7 +16,7 @@ import pytest
 from .base_image import search_path, write_base_image
 from .clients import Account, Client
 from .engine import Engine
-from .process import free_port, wait_until
+from .process import free_port, running, wait_until
 from .server import ADMIN, Server
 from .wire import CONNECTION_LOST
 
@@ -78,12 +78,8 @@ class Person:
 @pytest.fixture(scope="module")
 def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine whose `--registry-mirror` is longshore."""
-    engine = Engine(tmp_path_factory.mktemp("engine"), mirror=server.url)
-    try:
-        engine.start()
+    with running(Engine(tmp_path_factory.mktemp("engine"), mirror=server.url)) as engine:
         yield engine
-    finally:
-        engine.stop()
 
 
 @pytest.fixture(scope="module")
@@ -233,12 +229,12 @@ def test_ps_stop_rm_rmi(engine: Engine, app: str, alice: Person) -> None:
     port = free_port()
     docker("run", "--detach", "--name", "walker", "--publish", f"127.0.0.1:{port}:80", app)
     assert greeting(port) == GREETING  # only now does it end when it is asked to
-    assert names(docker("ps", "--format", "{{.Names}}")) == ["walker"]
+    assert docker("ps", "--format", "{{.Names}}").split() == ["walker"]
     docker("stop", "walker")
-    assert names(docker("ps", "--format", "{{.Names}}")) == []
+    assert docker("ps", "--format", "{{.Names}}").split() == []
     assert docker("ps", "--all", "--format", "{{.Names}} {{.Status}}").startswith("walker Exited (0)")
     docker("rm", "walker")
-    assert names(docker("ps", "--all", "--format", "{{.Names}}")) == []
+    assert docker("ps", "--all", "--format", "{{.Names}}").split() == []
     docker("rmi", app)
     assert docker("images", "--quiet") == ""
 
@@ -284,11 +280,6 @@ def label(docker: Client, name: str) -> str:
 def image_id(docker: Client, name: str) -> str:
     """An image's id, which is its config's digest."""
     return docker("image", "inspect", "--format", "{{.Id}}", name)
-
-
-def names(listing: str) -> list[str]:
-    """The lines of a listing."""
-    return listing.split()
 
 
 def greeting(port: int) -> str:

@@ -21,7 +21,7 @@ from .images import (
     small_image,
     tar,
 )
-from .process import wait_until
+from .process import running, wait_until
 from .server import Server
 from .wire import CONNECTION_LOST, Wire
 
@@ -37,10 +37,8 @@ ROUNDS = 5
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server that the test may kill; its data are removed, for they are large."""
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with running(Server(tmp_path)) as server:
+        yield server
     server.remove_data()
 
 
@@ -117,12 +115,8 @@ def require_absent_on_disk(server: Server, digest: str) -> None:
 def test_docker_finishes_its_push_by_itself(
     server: Server, alice: Account, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    engine = Engine(tmp_path_factory.mktemp("engine"), mirror=server.url)
-    try:
-        engine.start()
+    with running(Engine(tmp_path_factory.mktemp("engine"), mirror=server.url)) as engine:
         push_through_a_kill(server, alice, engine)
-    finally:
-        engine.stop()
 
 
 def push_through_a_kill(server: Server, account: Account, engine: Engine) -> None:
