@@ -85,11 +85,18 @@ class StoredThrottle:
         return max(waits, default=0)
 
     async def record_failure(self, keys: Sequence[throttle.Key]) -> None:
-        """Count one failure in each of the counters."""
+        """Count one failure in each of the counters.
+
+        A pair that has used up what is free to it counts for itself only: one client with an old password
+        must not shut out everybody who shares its address.
+        """
+        own = [key for key in keys if key.forgiven]
         now = datetime.now(UTC)
+        counted = await self.metadata.lookup(login_failures.find, [key.text for key in own])
+        exhausted = any(key.text in counted and counted[key.text][0] >= key.free for key in own)
         await self.metadata.write(
             login_failures.record,
-            [key.text for key in keys],
+            [key.text for key in (own if exhausted else keys)],
             forget_before=now - timedelta(seconds=throttle.FORGET_SECONDS),
             now=now,
         )

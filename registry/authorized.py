@@ -4,7 +4,7 @@ It writes out every method of the protocol and inherits none: a verb added later
 somebody decides who may use it.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -68,7 +68,7 @@ class Authorized:
     async def put_manifest(
         self,
         repository: RepositoryName,
-        content: bytes,
+        body: AsyncIterator[bytes],
         media_type: str | None,
         *,
         digest: Digest | None,
@@ -77,7 +77,7 @@ class Authorized:
     ) -> PushedManifest:
         await self.access.require(repository, "push")
         return await self.registry.put_manifest(
-            repository, content, media_type, digest=digest, tags=tags, condition=condition
+            repository, body, media_type, digest=digest, tags=tags, condition=condition
         )
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> None:

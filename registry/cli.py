@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import click
 import structlog
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from auth.keys import KeyFileError
 from auth.passwords import UnusablePassword, check_strength
@@ -23,8 +23,11 @@ from registry.config import InvalidSettings, Loaded, Settings, load, rows
 from registry.errors import RegistryError
 from registry.installation import (
     FIRST_ADMINISTRATOR,
+    database_of,
     keys_of,
+    make_data_directory,
     make_first_administrator,
+    make_metrics_directory,
     metrics_of,
     open_database,
     passwords_of,
@@ -69,8 +72,16 @@ def with_settings(command: Callable[Concatenate[Loaded, P], None]) -> Callable[P
         try:
             loaded = load(environ=os.environ, config_file=config_file, flags=flags)
             command(loaded, *args, **kwargs)
-        except (InvalidSettings, DatabaseTooNew, KeyFileError, OSError) as error:
+        except BrokenPipeError:
+            raise  # whoever reads our output has seen enough: click ends without a word
+        except (InvalidSettings, DatabaseTooNew, KeyFileError) as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            known = error.filename is not None and error.strerror is not None
+            message = f"{error.filename}: {error.strerror}" if known else str(error)
+            raise click.ClickException(message) from error
+        except DBAPIError as error:
+            raise click.ClickException(f"{database_of(loaded.settings)}: {error.orig}") from error
 
     return run
 
@@ -98,12 +109,17 @@ def serve(loaded: Loaded) -> None:
     """Serve the registry until it is told to stop."""
     settings = loaded.settings
     configure_logs(settings.log_format, settings.log_level)
-    password = _prepare(settings)
-    _prepare_metrics(metrics_of(settings))
-    # Imported late: the metrics library looks for the shared directory when it is imported.
+    metrics = metrics_of(settings)
+    # Imported late: the metrics library looks for the shared directory's name when it is imported.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     from registry.server import Server  # noqa: PLC0415
 
-    Server(settings, metrics_of(settings), lambda url: _welcome(url, settings, password)).run()
+    # First of all: where nothing can be served, no password is made that nobody would get to see.
+    server = Server(settings, metrics)
+    password = _prepare(settings)
+    make_metrics_directory(metrics)
+    _welcome(server.url, settings, password)
+    server.run()
 
 
 def _prepare(settings: Settings) -> str | None:
@@ -119,18 +135,11 @@ def _prepare(settings: Settings) -> str | None:
         engine.dispose()
 
 
-def _prepare_metrics(directory: Path) -> None:
-    """Make the directory that worker processes share, empty: numbers count from the start."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-
-
 def _welcome(url: str, settings: Settings, password: str | None) -> None:
     address = (settings.external_url or url).partition("://")[2]
     lines = [f"longshore listens on {url}"]
     if settings.auth == "off":
-        click.secho(_AUTH_OFF, fg="red", bold=True, err=True)
+        lines.append(click.style(_AUTH_OFF, fg="red", bold=True))
     elif password is not None:
         lines.append(
             f"first login: {FIRST_ADMINISTRATOR}, password: {password}   (shown this once; kept nowhere)"
@@ -143,7 +152,6 @@ def _welcome(url: str, settings: Settings, password: str | None) -> None:
         f"  docker push {address}/library/hello",
     ]
     click.echo("\n".join(lines))
-    sys.stdout.flush()
 
 
 # -- users and rights ------------------------------------------------------------------------------------
@@ -240,7 +248,9 @@ def grant(loaded: Loaded, role: str, target: str, name: str) -> None:
 
 
 def _hash_new_password(settings: Settings, name: str, *, from_stdin: bool) -> str:
-    if from_stdin or not sys.stdin.isatty():
+    if sys.stdin is None:
+        password = ""
+    elif from_stdin or not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -351,6 +361,7 @@ def key() -> None:
 def key_rotate(loaded: Loaded) -> None:
     """Sign with a new key from now on. Nobody is logged out: what the old ones signed still counts."""
     settings = loaded.settings
+    make_data_directory(settings)
     keys = keys_of(settings)
     keys.ensure(settings.token_algorithm)
     ring = keys.rotate(settings.token_algorithm, settings.token_lifetime + LEEWAY)

@@ -5,9 +5,14 @@ several situations, each has a row of its own with its own status.
 """
 
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
+from storage.blobs import StoreFull
 from storage.digest import Digest
+from storage.metadata.engine import MetadataFull, MetadataUnavailable
+
+# Seconds that a database which another process holds, or whose disk stumbles, is given.
+_RETRY_AFTER: Final = 5
 
 
 class Problem(Enum):
@@ -24,7 +29,7 @@ class Problem(Enum):
     SIZE_INVALID = ("SIZE_INVALID", 400, "the length does not match the content")
     MANIFEST_UNKNOWN = ("MANIFEST_UNKNOWN", 404, "manifest unknown to the repository")
     MANIFEST_INVALID = ("MANIFEST_INVALID", 400, "the manifest is invalid")
-    MANIFEST_TOO_LARGE = ("SIZE_INVALID", 413, "the manifest is too large")
+    BODY_TOO_LARGE = ("SIZE_INVALID", 413, "the body is too large")
     MANIFEST_BLOB_UNKNOWN = ("MANIFEST_BLOB_UNKNOWN", 404, "the manifest names content that is not here")
     TOO_MANY_TAGS = ("UNSUPPORTED", 414, "more tags than one request may set")
     PRECONDITION_FAILED = ("DENIED", 412, "the tag does not mean what the request's condition says")
@@ -75,6 +80,16 @@ class UploadError(RegistryError):
         super().__init__(problem, message, detail={"offset": offset})
         self.upload_id = upload_id
         self.offset = offset
+
+
+def of_storage(error: Exception) -> RegistryError | None:
+    """Return what a failure of the stores means to a client; None for any other error."""
+    match error:
+        case MetadataFull() | StoreFull():
+            return RegistryError(Problem.STORE_FULL)
+        case MetadataUnavailable():
+            return RegistryError(Problem.UNAVAILABLE, retry_after=_RETRY_AFTER)
+    return None
 
 
 def blob_unknown(digest: Digest) -> RegistryError:

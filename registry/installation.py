@@ -4,10 +4,16 @@ DATA/
 ├── longshore.db       metadata (SQLite)
 ├── keys/              signing keys
 ├── blobs/, uploads/   the file-system store
-└── metrics/           numbers that worker processes share while they run
+└── metrics/<server>/  numbers that the worker processes of one server share while they run
 """
 
+import contextlib
+import errno
+import fcntl
+import os
 import secrets
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -31,8 +37,45 @@ def database_of(settings: Settings) -> Path:
 
 
 def metrics_of(settings: Settings) -> Path:
-    """Return the directory in which worker processes share their numbers."""
-    return settings.data / "metrics"
+    """Return a new name for the directory in which the worker processes of one server share their numbers."""
+    return settings.data / "metrics" / secrets.token_hex(8)
+
+
+def make_metrics_directory(directory: Path) -> None:
+    """Make the directory, for this process and those that it forks, and remove those that are left over.
+
+    A server holds a lock on its directory for as long as one of its processes lives.
+    """
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(directory.parent):
+        directory.mkdir(mode=0o700)
+        _try_lock(directory)
+        for other in directory.parent.glob("*/"):
+            lock = None if other == directory else _try_lock(other)
+            if lock is not None:
+                shutil.rmtree(other)
+                os.close(lock)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(directory: Path) -> int | None:
+    """Return the descriptor that holds the lock; None where another process holds it."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def keys_of(settings: Settings) -> KeyDirectory:
@@ -51,6 +94,14 @@ def passwords_of(settings: Settings) -> Passwords:
     )
 
 
+def make_data_directory(settings: Settings) -> None:
+    """Make the data directory, closed to other accounts of the machine, if it is not there."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(settings.data)) from None
+
+
 def open_database(settings: Settings) -> Engine:
     """Return the database, brought to this program's schema, for use by one command.
 
@@ -58,7 +109,7 @@ def open_database(settings: Settings) -> Engine:
         DatabaseTooNew: in words for the operator.
         OSError: the data directory cannot be made or used.
     """
-    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_directory(settings)
     migrate_sqlite(database_of(settings))
     return open_sqlite(database_of(settings), begin="BEGIN IMMEDIATE")
 

@@ -18,24 +18,25 @@ Checkpoint = Callable[[int, Digest | None], Awaitable[None]]
 
 
 class Intake:
-    """Takes an upload's bytes in. `running` has hashed those before `offset`; without it none are hashed."""
+    """Takes an upload's bytes in. `running` has hashed those before `offset`; without it none are hashed.
+
+    After a write that failed nothing more is stored: `offset` and `digest` are of what was stored before it,
+    and `running` is None.
+    """
 
     def __init__(
         self, staged: StagedBlob, offset: int, running: RunningDigest | None, checkpoint: Checkpoint
     ) -> None:
         self.offset = offset
+        self.running = running
+        self.digest = None if running is None else running.digest()
+        """The digest of all bytes that are stored, if they were hashed from the first."""
         self._staged = staged
-        self._running = running
         self._checkpoint = checkpoint
         self._checkpoint_at = offset + _CHECKPOINT
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._storing: asyncio.Task[None] | None = None
-
-    @property
-    def digest(self) -> Digest | None:
-        """The digest of all bytes that are stored, if they were hashed from the first."""
-        return None if self._running is None else self._running.digest()
 
     async def add(self, data: bytes) -> None:
         """Take `data` in; waits while more is collected than the store keeps up with."""
@@ -58,16 +59,26 @@ class Intake:
         self._storing = asyncio.create_task(self._store(batch))
 
     async def _settle(self) -> None:
-        if self._storing is not None:
-            storing, self._storing = self._storing, None
-            await storing
+        """Wait for the last batch; raises each time again if storing it failed."""
+        if self._storing is None:
+            return
+        try:
+            await asyncio.shield(self._storing)
+        except asyncio.CancelledError:
+            # Threads go on whatever becomes of the request: let go of the upload when they are done.
+            await asyncio.wait([self._storing])
+            raise
 
     async def _store(self, batch: bytes) -> None:
-        if self._running is None:
+        # Until both are done, nobody can tell how far the hash is ahead of the store.
+        running, self.running = self.running, None
+        if running is None:
             await self._staged.write(batch)
         else:
-            await asyncio.gather(self._staged.write(batch), asyncio.to_thread(self._running.update, batch))
+            await asyncio.gather(self._staged.write(batch), asyncio.to_thread(running.update, batch))
         self.offset += len(batch)
+        self.running = running
+        self.digest = None if running is None else running.digest()
         if self.offset >= self._checkpoint_at:
             self._checkpoint_at = self.offset + _CHECKPOINT
             await self._staged.sync()

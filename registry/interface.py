@@ -118,7 +118,7 @@ class Registry(Protocol):
     async def put_manifest(
         self,
         repository: RepositoryName,
-        content: bytes,
+        body: AsyncIterator[bytes],
         media_type: str | None,
         *,
         digest: Digest | None,
@@ -127,7 +127,7 @@ class Registry(Protocol):
     ) -> PushedManifest:
         """Keep a manifest and let the tags mean it, all or nothing [end-7].
 
-        `digest` is what the client says it is, if it says so.
+        `digest` is what the client says it is, if it says so. The body is read once the caller may push.
         """
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> None:

@@ -4,18 +4,15 @@ Bytes are durable before the row that names them, and the row is committed befor
 """
 
 import asyncio
-import contextlib
-import secrets
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Literal, TypeVar
 
 from auth.identity import SYSTEM, Identity
-from registry.errors import Problem, RegistryError, UploadError, blob_unknown
-from registry.intake import Intake
+from registry.errors import Problem, RegistryError, blob_unknown
 from registry.interface import (
     Blob,
     Chunk,
@@ -28,8 +25,9 @@ from registry.interface import (
 )
 from registry.manifest import OCTET_STREAM, ParsedManifest, parse_manifest
 from registry.names import LIBRARY, Reference, RepositoryName, Tag
-from storage.blobs import BlobMissing, BlobStore, StagedBlob, StagedBusy, StagedMissing, StoreFull
-from storage.digest import Digest, RunningDigest
+from registry.uploads import Uploads
+from storage.blobs import BlobMissing, BlobStore
+from storage.digest import Digest
 from storage.metadata import blobs, manifests, repositories, tags, uploads
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.manifests import References, StoredManifest
@@ -37,10 +35,14 @@ from storage.metadata.repositories import Viewer
 
 T = TypeVar("T")
 
-# Uploads whose running hash is kept in memory between two requests; the others are read again at the end.
-_RUNNING_DIGESTS: Final = 1024
+# Bytes of annotations in one page of referrers.
+_MAX_ANNOTATIONS: Final = 4 * 1024 * 1024
 
-_UPLOAD_ID_LENGTH: Final = 32
+# Bytes of an index under a referrers tag: some thousand entries.
+_MAX_REFERRERS_TAG: Final = 1024 * 1024
+
+# So that the tag of a sha512 digest is not too long for a tag ("Referrers Tag Schema").
+_REFERRERS_TAG_HEX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +55,31 @@ class Rules:
     """Whether a repository that a push makes is public."""
 
 
-@dataclass(frozen=True, slots=True)
+_DEFAULT: Final = Rules()
+
+
 class LocalRegistry:
     """A Registry over two stores, acting for `caller`. Checks no rights: `Authorized` does."""
 
-    metadata: Metadata
-    store: BlobStore
-    rules: Rules = Rules()
-    caller: Identity = SYSTEM
-    _running: "_RunningDigests" = field(default_factory=lambda: _RunningDigests())  # noqa: PLW0108 - defined below
+    def __init__(
+        self, metadata: Metadata, store: BlobStore, rules: Rules = _DEFAULT, caller: Identity = SYSTEM
+    ) -> None:
+        self.metadata = metadata
+        self.store = store
+        self.rules = rules
+        self.caller = caller
+        self.uploads = Uploads(metadata, store)
 
     def acting_for(self, caller: Identity) -> "LocalRegistry":
         """Return this registry as `caller` sees it and is recorded in it."""
-        return replace(self, caller=caller)
+        acting = copy(self)
+        acting.caller = caller
+        return acting
 
     @property
     def _actor(self) -> str | None:
-        return self.caller.name or None
+        """Who is recorded. No account's name holds a colon, so nobody outside passes for one."""
+        return f"outside:{self.caller.name}" if self.caller.external else self.caller.name or None
 
     @property
     def _viewer(self) -> Viewer:
@@ -92,20 +102,23 @@ class LocalRegistry:
     async def put_manifest(
         self,
         repository: RepositoryName,
-        content: bytes,
+        body: AsyncIterator[bytes],
         media_type: str | None,
         *,
         digest: Digest | None,
         tags: Sequence[Tag],
         condition: Condition,
     ) -> PushedManifest:
-        if digest is None:
-            digest = Digest.of(content)
-        elif not digest.matches(content):
-            raise RegistryError(Problem.DIGEST_INVALID, "the manifest is not what the digest says")
-        parsed = parse_manifest(content, media_type)
+        content = b"".join([part async for part in body])
+        # In a thread: a manifest of megabytes takes long enough for others to notice.
+        verified, parsed = await asyncio.to_thread(_verify_manifest, content, media_type, digest)
         manifest = StoredManifest(
-            digest, parsed.media_type, len(content), parsed.subject, parsed.artifact_type, parsed.annotations
+            verified,
+            parsed.media_type,
+            len(content),
+            parsed.subject,
+            parsed.artifact_type,
+            parsed.annotations,
         )
         put = partial(self._put_manifest, repository, manifest, content, parsed, tags, condition)
         await self.metadata.write(put)
@@ -207,39 +220,26 @@ class LocalRegistry:
     # -- uploads ---------------------------------------------------------------------------------------
 
     async def start_upload(self, repository: RepositoryName, algorithm: str) -> Upload:
-        upload = uploads.StoredUpload(
-            id=secrets.token_hex(_UPLOAD_ID_LENGTH // 2),
-            repository=repository,
-            actor=self._actor,
-            algorithm=algorithm,
-            offset=0,
-            digest=None,
-        )
-        await self.store.stage(upload.id)
-        await self.metadata.write(uploads.add, upload, now=_now())
-        return self._upload(upload)
+        # Before the bytes come: who may push can still lack a namespace to push to.
+        if not self.caller.is_admin and not await self.metadata.lookup(repositories.can_be_made, repository):
+            raise _namespace_missing()
+        return self._describe_upload(await self.uploads.start(repository, self._actor, algorithm))
 
     async def get_upload(self, repository: RepositoryName, upload_id: str) -> Upload:
-        return self._upload(await self._find_upload(repository, upload_id))
+        return self._describe_upload(await self.uploads.find(repository, self._actor, upload_id))
 
     async def append_upload(self, repository: RepositoryName, upload_id: str, chunk: Chunk) -> Upload:
-        async with self._hold(repository, upload_id) as (upload, staged):
-            received, running = await self._receive(upload, staged, chunk)
-            await self._keep(received, staged, running)
-            return self._upload(received)
+        async with self.uploads.hold(repository, self._actor, upload_id) as held:
+            await held.receive(chunk)
+            await held.keep()
+            return self._describe_upload(held.upload)
 
     async def finish_upload(
         self, repository: RepositoryName, upload_id: str, digest: Digest, chunk: Chunk
     ) -> Descriptor:
-        async with self._hold(repository, upload_id) as (upload, staged):
-            if upload.offset == 0:
-                # All bytes are still to come: hash them the way the client does.
-                upload = replace(upload, algorithm=digest.algorithm)  # noqa: PLW2901
-            received, _ = await self._receive(upload, staged, chunk)
-            if await _digest_of(received, staged, digest.algorithm) != digest:
-                await self._drop(upload_id, staged)
-                raise RegistryError(Problem.DIGEST_INVALID, "the uploaded bytes are not what the digest says")
-            stored = blobs.StoredBlob(digest, received.offset, await staged.commit(digest))
+        async with self.uploads.hold(repository, self._actor, upload_id) as held:
+            await held.receive(chunk, digest.algorithm)
+            stored = await held.commit(digest)
             await self.metadata.write(partial(self._add_blob, repository, upload_id, stored))
         return Descriptor(OCTET_STREAM, digest, stored.size)
 
@@ -252,71 +252,10 @@ class LocalRegistry:
         uploads.remove(db, upload_id)
 
     async def cancel_upload(self, repository: RepositoryName, upload_id: str) -> None:
-        async with self._hold(repository, upload_id) as (_, staged):
-            await self._drop(upload_id, staged)
+        async with self.uploads.hold(repository, self._actor, upload_id) as held:
+            await held.drop()
 
-    async def _drop(self, upload_id: str, staged: StagedBlob) -> None:
-        await self.metadata.write(uploads.remove, upload_id)
-        await staged.discard()
-
-    @contextlib.asynccontextmanager
-    async def _hold(
-        self, repository: RepositoryName, upload_id: str
-    ) -> AsyncIterator[tuple[uploads.StoredUpload, StagedBlob]]:
-        before = await self._find_upload(repository, upload_id)
-        try:
-            async with self.store.hold(upload_id) as staged:
-                # Read again: another request may have gone on with it until now.
-                yield await self._find_upload(repository, upload_id), staged
-        except StagedMissing as error:
-            raise RegistryError(Problem.UPLOAD_UNKNOWN) from error
-        except StagedBusy as error:
-            raise UploadError(Problem.UPLOAD_BUSY, upload_id, before.offset) from error
-        except StoreFull as error:
-            raise RegistryError(Problem.STORE_FULL) from error
-
-    async def _find_upload(self, repository: RepositoryName, upload_id: str) -> uploads.StoredUpload:
-        upload = await self.metadata.lookup(uploads.find, upload_id)
-        if upload is None or (upload.repository, upload.actor) != (repository, self._actor):
-            raise RegistryError(Problem.UPLOAD_UNKNOWN)
-        return upload
-
-    async def _receive(
-        self, upload: uploads.StoredUpload, staged: StagedBlob, chunk: Chunk
-    ) -> tuple[uploads.StoredUpload, RunningDigest | None]:
-        """Store the chunk, not yet synced. What arrived of one that breaks off is kept."""
-        if chunk.start is not None and chunk.start != upload.offset:
-            raise UploadError(Problem.UPLOAD_RANGE_INVALID, upload.id, upload.offset)
-        running = self._running.take(upload.id, upload.offset)
-        if upload.offset == 0 and (running is None or running.algorithm != upload.algorithm):
-            running = RunningDigest(upload.algorithm)
-        await staged.resume(upload.offset)
-        intake = Intake(staged, upload.offset, running, partial(self._advance, upload.id))
-        try:
-            await _pour(chunk, intake)
-        except _LengthDiffers as error:
-            await self._advance(upload.id, upload.offset, upload.digest)
-            raise UploadError(Problem.SIZE_INVALID, upload.id, upload.offset, str(error)) from error
-        except StoreFull:
-            raise
-        except BaseException:
-            await self._keep(_after(upload, intake), staged, running)
-            raise
-        return _after(upload, intake), running
-
-    async def _keep(
-        self, received: uploads.StoredUpload, staged: StagedBlob, running: RunningDigest | None
-    ) -> None:
-        """Make what was received durable, for the next request to go on from."""
-        await staged.sync()
-        await self._advance(received.id, received.offset, received.digest)
-        if running is not None:
-            self._running.put(received.id, received.offset, running)
-
-    async def _advance(self, upload_id: str, offset: int, digest: Digest | None) -> None:
-        await self.metadata.write(uploads.advance, upload_id, offset, digest, now=_now())
-
-    def _upload(self, upload: uploads.StoredUpload) -> Upload:
+    def _describe_upload(self, upload: uploads.StoredUpload) -> Upload:
         return Upload(upload.id, upload.offset, self.store.chunk_min_length)
 
     # -- lists -----------------------------------------------------------------------------------------
@@ -339,27 +278,37 @@ class LocalRegistry:
         last: str,
         limit: int,
     ) -> Page[Descriptor]:
-        rows = await self.metadata.read(
+        rows, more = await self.metadata.read(
             manifests.referrers,
             repository,
             subject,
             artifact_type=artifact_type,
             last=last,
-            limit=limit + 1,
+            limit=limit,
+            max_bytes=_MAX_ANNOTATIONS,
         )
         found = {each.digest: _describe(each) for each in rows}
         for each in await self._tagged_referrers(repository, subject):
-            if each.digest > last and artifact_type in (None, each.artifact_type):
+            # Behind the end of a page that is full they come with the next one.
+            fits = each.digest > last and (not more or each.digest < rows[-1].digest)
+            if fits and artifact_type in (None, each.artifact_type):
                 found.setdefault(each.digest, each)
-        return _page([found[digest] for digest in sorted(found)], limit)
+        page = _page([found[digest] for digest in sorted(found)], limit)
+        return Page(page.items, more=page.more or more)
 
     async def _tagged_referrers(self, repository: RepositoryName, subject: Digest) -> list[Descriptor]:
-        """Return what a client that does not know the API lists by a tag ("Referrers Tag Schema")."""
-        tag = f"{subject.algorithm}-{subject.hex}"
-        found = await self.metadata.lookup(manifests.read, repository, tag)
+        """Return what a client that does not know the API lists by a tag ("Referrers Tag Schema").
+
+        A list longer than such clients make would cost whoever asks more than it tells them: it is left out.
+        """
+        tag = f"{subject.algorithm}-{subject.hex[:_REFERRERS_TAG_HEX]}"
+        listing = await self.metadata.lookup(manifests.find, repository, tag)
+        if listing is None or listing.size > _MAX_REFERRERS_TAG:
+            return []
+        found = await self.metadata.lookup(manifests.read, repository, listing.digest)
         if found is None:
             return []
-        listed = parse_manifest(found[1], found[0].media_type).children
+        listed = (await asyncio.to_thread(parse_manifest, found[1], found[0].media_type)).children
         present = await self.metadata.read(_present, repository, [each.digest for each in listed])
         return [
             Descriptor(each.media_type, each.digest, each.size, each.artifact_type, each.annotations)
@@ -375,28 +324,7 @@ class LocalRegistry:
                 db, repository, public=public, make_namespace=self.caller.is_admin, now=now
             )
         except repositories.NamespaceMissing as error:
-            raise RegistryError(Problem.DENIED, "there is no such namespace") from error
-
-
-class _LengthDiffers(Exception):
-    """The chunk is longer or shorter than its Content-Range."""
-
-
-class _RunningDigests:
-    """Hashes of uploads that go on in a later request, as many as fit."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[int, RunningDigest]] = OrderedDict()
-
-    def put(self, upload_id: str, offset: int, running: RunningDigest) -> None:
-        self._kept[upload_id] = (offset, running)
-        if len(self._kept) > _RUNNING_DIGESTS:
-            self._kept.popitem(last=False)
-
-    def take(self, upload_id: str, offset: int) -> RunningDigest | None:
-        """Hand over the hash of the first `offset` bytes; another process may have gone on without it."""
-        kept_offset, running = self._kept.pop(upload_id, (None, None))
-        return running if kept_offset == offset else None
+            raise _namespace_missing() from error
 
 
 class _BytesReader:
@@ -414,36 +342,14 @@ class _BytesReader:
         pass
 
 
-async def _pour(chunk: Chunk, intake: Intake) -> None:
-    received = 0
-    try:
-        async for data in chunk.data:
-            received += len(data)
-            if chunk.length is not None and received > chunk.length:
-                break
-            await intake.add(data)
-    finally:
-        # Whatever broke off, nothing may be writing when the upload is let go.
-        await intake.finish()
-    if chunk.length is not None and received != chunk.length:
-        more = "more" if received > chunk.length else "fewer"
-        raise _LengthDiffers(f"{more} bytes than the {chunk.length} of the Content-Range")
-
-
-def _after(upload: uploads.StoredUpload, intake: Intake) -> uploads.StoredUpload:
-    if intake.offset == upload.offset and upload.digest is not None:
-        return upload
-    return replace(upload, offset=intake.offset, digest=intake.digest)
-
-
-async def _digest_of(upload: uploads.StoredUpload, staged: StagedBlob, algorithm: str) -> Digest:
-    """Return the digest of all bytes; they are read again only if nobody hashed them on their way in."""
-    if upload.digest is not None and upload.digest.algorithm == algorithm:
-        return upload.digest
-    running = RunningDigest(algorithm)
-    async for data in staged.read():
-        await asyncio.to_thread(running.update, data)
-    return running.digest()
+def _verify_manifest(
+    content: bytes, media_type: str | None, digest: Digest | None
+) -> tuple[Digest, ParsedManifest]:
+    if digest is None:
+        digest = Digest.of(content)
+    elif not digest.matches(content):
+        raise RegistryError(Problem.DIGEST_INVALID, "the manifest is not what the digest says")
+    return digest, parse_manifest(content, media_type)
 
 
 def _unlink_unused(db: Connection, repository: RepositoryName, digest: Digest) -> bool:
@@ -466,6 +372,10 @@ def _describe(manifest: StoredManifest) -> Descriptor:
 
 def _page(rows: Sequence[T], limit: int) -> Page[T]:
     return Page(rows[:limit], more=len(rows) > limit)
+
+
+def _namespace_missing() -> RegistryError:
+    return RegistryError(Problem.DENIED, "there is no such namespace")
 
 
 def _name_unknown(repository: RepositoryName) -> RegistryError:

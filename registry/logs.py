@@ -19,7 +19,12 @@ def configure_logs(
     ]
     console = form == "console" or (form == "auto" and stream.isatty())
     last: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # Not the formatter that shows variables: a password may be in one.
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -38,8 +43,21 @@ def configure_logs(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[remove_meta, *last])
     )
+    logging.getLogger("aiohttp.server").addFilter(_tame_client_faults)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
     for noisy in ("alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+
+
+def _tame_client_faults(record: logging.LogRecord) -> bool:
+    """Let no traceback through for what a client did; aiohttp reports that as an error of the server."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, ConnectionError):
+        return False  # it went away, as the line of its request says
+    if type(error).__module__ == "aiohttp.http_exceptions":
+        # Not its text, which quotes what was sent: that may be a password.
+        record.msg, record.exc_info = "what came from %s is not HTTP", None
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+    return record.levelno >= logging.getLogger().level

@@ -45,14 +45,15 @@ def parse_name(text: str) -> RepositoryName:
     Raises:
         RegistryError: NAME_INVALID.
     """
-    if len(text) > MAX_NAME:
+    full = text if "/" in text else f"{LIBRARY}/{text}"
+    if len(full) > MAX_NAME:
         raise RegistryError(Problem.NAME_INVALID, f"a repository name has at most {MAX_NAME} characters")
     if not _NAME.fullmatch(text):
         raise RegistryError(
             Problem.NAME_INVALID,
             "a repository name is made of lower-case letters, digits and single separators (. _ __ - /)",
         )
-    return RepositoryName(text if "/" in text else f"{LIBRARY}/{text}")
+    return RepositoryName(full)
 
 
 def is_namespace(text: str) -> bool:

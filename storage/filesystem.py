@@ -214,14 +214,14 @@ def _make_directories(blobs: Path, uploads: Path) -> None:
     uploads.mkdir(mode=0o700, exist_ok=True)
     blobs.mkdir(mode=0o700, exist_ok=True)
     for algorithm in (blobs / name for name in ALGORITHMS):
-        # The last of them is there only if all are.
-        if (algorithm / "ff").is_dir():
-            continue
-        algorithm.mkdir(mode=0o700, exist_ok=True)
-        for number in range(256):
-            (algorithm / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
-        for directory in (algorithm, blobs, root, root.parent):
-            _sync_directory(directory)
+        wanted = [algorithm, *(algorithm / f"{number:02x}" for number in range(256))]
+        # Each is looked at: a copy of the data may have left empty directories out.
+        missing = [directory for directory in wanted if not directory.is_dir()]
+        for directory in missing:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        if missing:
+            for directory in (algorithm, blobs, root, root.parent):
+                _sync_directory(directory)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -134,8 +134,8 @@ class RequestAccess:
         return may_read
 
     async def require_catalog(self) -> None:
-        """Return if there is a token: the list itself holds only what the caller may see."""
-        if self.token is None:
+        """Return if there is a token for the catalog: the list itself holds only what the caller may see."""
+        if self.token is None or not self.token.scope.allows("registry", "catalog", "*"):
             raise self._challenge(Scope([_CATALOG]))
 
     def _in_token(self, repository: RepositoryName, action: Action) -> bool:

@@ -88,10 +88,14 @@ class BlobResponse(web.StreamResponse):
             async for data in self._blob.reader.read(part.start, part.stop):
                 await self.write(data)
             return
-        if request.transport is None:
+        transport = request.transport
+        if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
         loop = asyncio.get_running_loop()
-        await loop.sendfile(request.transport, file, part.start, len(part), fallback=True)
+        sent = await loop.sendfile(transport, file, part.start, len(part), fallback=True)
+        if sent != len(part):
+            # The client still waits for the rest, and would take the next response for it.
+            raise RegistryError(Problem.INTERNAL, f"the blob's file ends at byte {part.start + sent}")
 
     def _parts(self) -> list[tuple[bytes, range]]:
         if len(self._ranges) == 1:

@@ -33,20 +33,18 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
         yield data
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
-    """Return the whole body.
+async def limit_body(request: web.Request, limit: int) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives.
 
     Raises:
-        RegistryError: it is longer than `limit` bytes.
+        RegistryError: as `stream_body` does; and BODY_TOO_LARGE as soon as it is longer than `limit` bytes.
     """
-    too_large = RegistryError(Problem.MANIFEST_TOO_LARGE, f"the limit is {limit} bytes")
+    too_large = RegistryError(Problem.BODY_TOO_LARGE, f"the limit is {limit} bytes")
     if (request.content_length or 0) > limit:
         raise too_large
-    parts: list[bytes] = []
     size = 0
     async for data in stream_body(request):
         size += len(data)
         if size > limit:
             raise too_large
-        parts.append(data)
-    return b"".join(parts)
+        yield data

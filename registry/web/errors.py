@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from auth.identity import TooManyAttempts, WrongCredentials
 from auth.scope import InvalidScope
-from registry.errors import Problem, RegistryError, UploadError
+from registry.errors import Problem, RegistryError, UploadError, of_storage
 from registry.web.access import Challenge
 from registry.web.blob import RangeNotSatisfiable
 from registry.web.origin import Origins
@@ -18,8 +18,11 @@ from registry.web.origin import Origins
 _OF_STATUS: Final = {
     404: Problem.NOT_FOUND,
     405: Problem.METHOD_NOT_ALLOWED,
-    413: Problem.MANIFEST_TOO_LARGE,
+    413: Problem.BODY_TOO_LARGE,
 }
+
+# What access logs write where the client closed the connection; nobody receives it.
+_CLIENT_CLOSED: Final = 499
 
 _log = structlog.stdlib.get_logger("longshore.web")
 
@@ -31,8 +34,6 @@ def error_middleware(origins: Origins, service: str) -> Middleware:
     async def render(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ConnectionError:
-            raise  # the client went away: there is nobody to tell
         except Challenge as error:
             challenge = error.header(origins.base_url(request), service)
             return _respond(request, error, {"WWW-Authenticate": challenge})
@@ -42,12 +43,28 @@ def error_middleware(origins: Origins, service: str) -> Middleware:
         except web.HTTPException as error:
             return error if error.status < 400 else _respond_to_http(request, error)
         except Exception as error:  # noqa: BLE001 - the one place where the unforeseen becomes an answer
+            if _is_over(request, error):
+                return _break_off(request)  # the client went away: there is nobody to tell
             refusal = _refusal_of(error)
-            if refusal.problem is Problem.INTERNAL:
+            if refusal.problem.status >= 500:
                 _log.error("request failed", exc_info=error)
             return _respond(request, refusal, _headers_of(request, refusal))
 
     return render
+
+
+def _is_over(request: web.Request, error: Exception) -> bool:
+    """Tell whether the error says no more than that the client went away."""
+    transport = request.transport
+    gone = transport is None or transport.is_closing() or request.writer.output_size > 0
+    return gone and isinstance(error, ConnectionError)
+
+
+def _break_off(request: web.Request) -> web.StreamResponse:
+    """Close the connection. To raise would do so as well, but aiohttp would log a failure of ours."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.StreamResponse(status=_CLIENT_CLOSED)
 
 
 def _refusal_of(error: Exception) -> RegistryError:
@@ -58,7 +75,7 @@ def _refusal_of(error: Exception) -> RegistryError:
             return RegistryError(Problem.TOO_MANY_REQUESTS, str(error), retry_after=error.retry_after)
         case InvalidScope():
             return RegistryError(Problem.REQUEST_INVALID, str(error))
-    return RegistryError(Problem.INTERNAL)
+    return of_storage(error) or RegistryError(Problem.INTERNAL)
 
 
 def body_of(error: RegistryError) -> dict[str, Any]:
@@ -71,8 +88,8 @@ def body_of(error: RegistryError) -> dict[str, Any]:
 
 def _respond(request: web.Request, error: RegistryError, headers: Mapping[str, str]) -> web.StreamResponse:
     if request.writer.output_size > 0:
-        # The response has begun. Text appended to it would pass for content: break the connection off.
-        raise ConnectionResetError("the response broke off") from error
+        # The response has begun. Text appended to it would pass for content.
+        return _break_off(request)
     return web.json_response(body_of(error), status=error.problem.status, headers=headers)
 
 

@@ -117,7 +117,7 @@ class Operation:
 
     def _may_see_metrics(self, request: web.Request) -> bool:
         if self._metrics_token is not None:
-            sent = request.headers.get("Authorization", "").encode()
+            sent = request.headers.get("Authorization", "").encode(errors="surrogateescape")
             if hmac.compare_digest(sent, f"Bearer {self._metrics_token}".encode()):
                 return True
         match self._expose:
@@ -149,8 +149,7 @@ class Operation:
     def _record(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
         # Without a response the client went away before it had one.
         status = 499 if response is None else response.status
-        announced = 0 if response is None or request.method == "HEAD" else response.content_length or 0
-        sent = max(announced, request.writer.output_size)
+        sent = _size_of(request, response)
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "none"
         self._metrics.requests.labels(request.method, route, str(status)).inc()
@@ -168,6 +167,14 @@ class Operation:
             client=self._origins.client_address(request),
             agent=request.headers.get("User-Agent"),
         )
+
+
+def _size_of(request: web.Request, response: web.StreamResponse | None) -> int:
+    """Return how long the response's body was; where it broke off, what is known to have gone out."""
+    if request.method == "HEAD":
+        return 0
+    announced = None if response is None else response.content_length
+    return request.writer.output_size if announced is None else announced
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,5 +1,6 @@
 """The OCI Distribution API under `/v2/`. The ids in brackets are the specification's endpoints."""
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from registry.names import (
 )
 from registry.web.access import Gate
 from registry.web.blob import BlobResponse, RangeNotSatisfiable, parse_ranges
-from registry.web.body import read_body, stream_body
+from registry.web.body import limit_body, stream_body
 from storage.digest import DEFAULT_ALGORITHM, Digest, InvalidDigest, check_algorithm
 
 # More `tag` parameters than this are refused (the specification asks for 10 at least).
@@ -32,6 +33,9 @@ _MAX_TAGS: Final = 100
 
 # A page of referrers ends where its document grows larger than a client must accept a manifest to be.
 _MAX_REFERRERS_BYTES: Final = 4 * 1024 * 1024
+
+# A name that no repository has, as no client can ask for it.
+_NOWHERE: Final = RepositoryName("-/-")
 
 _IMMUTABLE: Final = "max-age=31536000, immutable"
 _CONTENT_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
@@ -97,11 +101,13 @@ class Distribution:
 
     async def get_manifest(self, request: web.Request) -> web.StreamResponse:
         """Send a manifest as it was pushed, whatever Accept says: nothing is ever converted [end-3]."""
+        if "If-None-Match" in request.headers:
+            unmodified = await self.head_manifest(request)
+            if unmodified.status == 304:
+                return unmodified
         registry = await self._gate.enter(request)
         manifest = await registry.get_manifest(_name(request), _reference(request))
         headers = _manifest_headers(request, manifest.descriptor)
-        if _is_unmodified(request, manifest.descriptor.digest):
-            return web.Response(status=304, headers=headers)
         return web.Response(
             body=manifest.content, headers=headers, content_type=manifest.descriptor.media_type
         )
@@ -114,7 +120,7 @@ class Distribution:
         tags = _tags(request) if by_digest else [Tag(reference)]
         pushed = await registry.put_manifest(
             name,
-            await read_body(request, self._limits.manifest),
+            limit_body(request, self._limits.manifest),
             request.content_type if "Content-Type" in request.headers else None,
             digest=reference if isinstance(reference, Digest) else None,
             tags=tags,
@@ -181,15 +187,20 @@ class Distribution:
         registry = await self._gate.enter(request)
         name, query = _name(request), request.query
         if "mount" in query:
-            source = parse_name(query["from"]) if query.get("from") else None
-            mounted = await registry.mount_blob(name, parse_digest(query["mount"]), source)
+            mounted = await registry.mount_blob(name, parse_digest(query["mount"]), _source(request))
             if mounted is not None:
                 return web.Response(status=201, headers=_created(request, "blobs", mounted.digest))
         digest = parse_digest(query["digest"]) if "digest" in query and "mount" not in query else None
         upload = await registry.start_upload(name, _algorithm(request, digest))
         if digest is None:
             return web.Response(status=202, headers=_upload_headers(request, upload))
-        await registry.finish_upload(name, upload.id, digest, Chunk(stream_body(request)))
+        try:
+            await registry.finish_upload(name, upload.id, digest, Chunk(stream_body(request)))
+        except BaseException:
+            # Its id was told to nobody who could go on with it.
+            with contextlib.suppress(RegistryError):
+                await registry.cancel_upload(name, upload.id)
+            raise
         return web.Response(status=201, headers=_created(request, "blobs", digest))
 
     async def get_upload(self, request: web.Request) -> web.StreamResponse:
@@ -254,9 +265,8 @@ class Distribution:
         headers = _link(request, digests, limit)
         if artifact_type is not None:
             headers["OCI-Filters-Applied"] = "artifactType"
-        body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
         # Not json_response(): clients compare the whole Content-Type, which must name no charset.
-        return web.Response(body=json.dumps(body).encode(), headers=headers, content_type=OCI_INDEX)
+        return web.Response(body=_index_of(entries), headers=headers, content_type=OCI_INDEX)
 
     def _page_limit(self, request: web.Request) -> int:
         text = request.query.get("n")
@@ -276,6 +286,17 @@ def _name(request: web.Request) -> RepositoryName:
         message = f"host and repository name have at most {MAX_NAME} characters together"
         raise RegistryError(Problem.NAME_INVALID, message)
     return parse_name(text)
+
+
+def _source(request: web.Request) -> RepositoryName | None:
+    """Return where to mount from; None for anywhere. What cannot be a name holds no blob: upload it."""
+    text = request.query.get("from")
+    if not text:
+        return None
+    try:
+        return parse_name(text)
+    except RegistryError:
+        return _NOWHERE
 
 
 def _digest(request: web.Request) -> Digest:
@@ -404,11 +425,15 @@ def _link(request: web.Request, page: Page[str], limit: int) -> dict[str, str]:
     return {"Link": f'<{request.rel_url.raw_path}?{urlencode(query)}>; rel="next"'}
 
 
+def _index_of(entries: Sequence[Mapping[str, Any]]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
 def _fit(entries: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Mapping[str, Any]], bool]:
     """Return as many entries as one document may hold, and whether that is all of them."""
-    size = 0
+    size = len(_index_of([]))
     for count, entry in enumerate(entries):
-        size += len(json.dumps(entry))
+        size += len(json.dumps(entry)) + len(", ")
         if count and size > _MAX_REFERRERS_BYTES:
             return entries[:count], False
     return entries, True

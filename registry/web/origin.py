@@ -3,13 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from aiohttp import web
 
 # What may stand in a URL that is sent back: a Host header may hold anything.
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+
+# With one of these a request came through a proxy.
+_FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +24,23 @@ class Origins:
 
     def client_address(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the last one in the chain that is no trusted proxy."""
-        chain = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",")]
-        address = request.remote or ""
+        # A proxy may add a line of its own below the client's instead of appending to it.
+        lines = request.headers.getall("X-Forwarded-For", [])
+        chain = [part.strip() for line in lines for part in line.split(",")]
+        address = _parse(request.remote)
         while chain and self._trusts(address):
-            before = chain.pop()
-            if not _is_address(before):
+            before = _parse(chain.pop())
+            if before is None:
                 break
             address = before
-        return address
+        return str(address or request.remote or "")
 
     def base_url(self, request: web.BaseRequest) -> str:
         """Return the URL, without a trailing slash, under which the client knows this server."""
         if self.external_url is not None:
             return self.external_url
         scheme, host = request.scheme, request.host
-        if self._trusts(request.remote or ""):
+        if self._trusts(_parse(request.remote)):
             scheme = _first(request.headers.get("X-Forwarded-Proto")) or scheme
             host = _first(request.headers.get("X-Forwarded-Host")) or host
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
@@ -44,28 +49,27 @@ class Origins:
 
     def is_local(self, request: web.BaseRequest) -> bool:
         """Tell whether the client is on this machine, and not behind a proxy on it."""
-        if request.headers.keys() & {"X-Forwarded-For", "Forwarded"} and not self.trusted:
+        if any(name in request.headers for name in _FORWARDING):
             return False
-        address = self.client_address(request)
-        return _is_address(address) and ip_address(address).is_loopback
+        address = _parse(request.remote)
+        return address is not None and address.is_loopback
 
-    def _trusts(self, address: str) -> bool:
-        if not self.trusted or not _is_address(address):
-            return False
-        parsed = ip_address(address)
-        return any(parsed in network for network in self.trusted)
+    def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
+        return address is not None and any(address in network for network in self.trusted)
 
 
 def _first(header: str | None) -> str | None:
     return header.split(",")[0].strip() if header else None
 
 
-def _is_address(text: str) -> bool:
+def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
     try:
-        ip_address(text)
+        address = ip_address(text or "")
     except ValueError:
-        return False
-    return True
+        return None
+    # A socket for both families shows a client that speaks IPv4 as ::ffff:192.0.2.1.
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def _own_address(request: web.BaseRequest) -> str:

@@ -43,7 +43,7 @@ class OutsideKeys:
             keys = json.loads(await self._read())
             if not isinstance(keys, dict):
                 raise ValueError("a key set is a JSON object")
-        except (OSError, ValueError, TimeoutError, aiohttp.ClientError) as error:
+        except (OSError, ValueError, RecursionError, aiohttp.ClientError) as error:
             _log.warning("outside keys unavailable", source=self._source, error=str(error))
             return False
         self._keys = keys
@@ -56,4 +56,13 @@ class OutsideKeys:
             aiohttp.ClientSession(timeout=_TIMEOUT, raise_for_status=True) as session,
             session.get(self._source, allow_redirects=False) as response,
         ):
-            return await response.content.read(_MAX_BYTES)
+            return await _read_whole(response.content)
+
+
+async def _read_whole(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    async for data in content.iter_any():
+        body += data
+        if len(body) > _MAX_BYTES:
+            raise ValueError(f"the key set has more than {_MAX_BYTES} bytes")
+    return bytes(body)

@@ -6,6 +6,7 @@ RFC 6749, RFC 7517.
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from aiohttp import BasicAuth, web
 
@@ -17,6 +18,7 @@ from auth.tokens import TokenIssuer
 from registry.accounts import StoredAccounts
 from registry.errors import Problem, RegistryError
 from registry.names import parse_name
+from registry.web.body import limit_body
 from registry.web.origin import Origins
 
 _NO_STANDING: Final = Standing(exists=False, public=False, namespace_exists=False)
@@ -25,6 +27,10 @@ _NO_STANDING: Final = Standing(exists=False, public=False, namespace_exists=Fals
 _JWKS_MAX_AGE: Final = 300
 
 _MAX_CLIENT_ID: Final = 128
+
+# Room for the longest password and scope, in bytes.
+_MAX_FORM: Final = 1024 * 1024
+_MAX_FIELDS: Final = 100
 
 
 class Tokens:
@@ -62,12 +68,13 @@ class Tokens:
 
     async def post_token(self, request: web.Request) -> web.Response:
         """Issue a token for a password or a refresh token, given as a form."""
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await _read_form(request)
         identity = await self._identify_by_form(request, form)
         answer, granted = await self._issue(identity, [form.get("scope", "")])
         answer["scope"] = str(granted)
         if form.get("access_type") == "offline":
-            answer |= await self._offline(identity, form.get("client_id", ""), form.get("refresh_token"))
+            kept = form["refresh_token"] if form["grant_type"] == "refresh_token" else None
+            answer |= await self._offline(identity, form.get("client_id", ""), kept)
         return _respond(answer)
 
     async def get_keys(self, _: web.Request) -> web.Response:
@@ -129,6 +136,17 @@ class Tokens:
         """Return the member with a refresh token: the one that was used, or a new one."""
         secret = kept or await self._accounts.add_refresh_token(identity, client_id[:_MAX_CLIENT_ID])
         return {} if secret is None else {"refresh_token": secret}
+
+
+async def _read_form(request: web.Request) -> dict[str, str]:
+    """Return the fields of the form, the only kind that OAuth 2 has (RFC 6749, appendix B)."""
+    content = b"".join([part async for part in limit_body(request, _MAX_FORM)])
+    if request.content_type != "application/x-www-form-urlencoded":
+        return {}
+    try:
+        return dict(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
+    except ValueError as error:
+        raise RegistryError(Problem.REQUEST_INVALID, "the body is not a form in UTF-8") from error
 
 
 def _respond(answer: Mapping[str, Any]) -> web.Response:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from storage.digest import Digest
 from storage.metadata.engine import insert
@@ -21,15 +22,18 @@ class StoredBlob:
     location: str
 
 
+# Built once: that costs more than a run.
+_FIND: Final = (
+    select(blobs.c.size, blobs.c.location)
+    .join(blob_links, blob_links.c.digest == blobs.c.digest)
+    .join(repositories, repositories.c.id == blob_links.c.repository_id)
+    .where(repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest"))
+)
+
+
 def find(db: Connection, repository: str, digest: Digest) -> StoredBlob | None:
     """Return the blob if the repository links it."""
-    statement = (
-        select(blobs.c.size, blobs.c.location)
-        .join(blob_links, blob_links.c.digest == blobs.c.digest)
-        .join(repositories, repositories.c.id == blob_links.c.repository_id)
-        .where(repositories.c.name == repository, blobs.c.digest == digest)
-    )
-    row = db.execute(statement).first()
+    row = db.execute(_FIND, {"repository": repository, "digest": digest}).first()
     return None if row is None else StoredBlob(digest, *row)
 
 

@@ -23,10 +23,19 @@ from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.schema import Table
 
-__all__ = ["Connection", "Engine", "Metadata", "insert", "open_sqlite"]
+__all__ = [
+    "Connection",
+    "Engine",
+    "Metadata",
+    "MetadataFull",
+    "MetadataUnavailable",
+    "insert",
+    "open_sqlite",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +59,14 @@ def insert(db: Connection, table: Table) -> PostgresInsert:
     return postgres_insert(table)
 
 
+class MetadataUnavailable(Exception):
+    """The database cannot answer now: another process holds it for too long, or its disk fails."""
+
+
+class MetadataFull(Exception):
+    """The database's disk is full; nothing of the write was kept."""
+
+
 class Metadata:
     """The database, opened for one process. Make it after a fork, never before."""
 
@@ -64,7 +81,10 @@ class Metadata:
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run a point read; it sees everything that was committed before the call."""
-        return query(self._lookups, *args, **kwargs)
+        try:
+            return query(self._lookups, *args, **kwargs)
+        except OperationalError as error:
+            raise _translated(error) from error
 
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -72,8 +92,11 @@ class Metadata:
         """Run a longer read in one snapshot."""
 
         def run() -> T:
-            with self._readers_engine.connect() as db:
-                return query(db, *args, **kwargs)
+            try:
+                with self._readers_engine.connect() as db:
+                    return query(db, *args, **kwargs)
+            except OperationalError as error:
+                raise _translated(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
@@ -82,9 +105,17 @@ class Metadata:
     ) -> T:
         """Run `query` in a transaction; when this returns, its effect survives a loss of power.
 
-        An exception of the query undoes what it did and is raised here.
+        An exception of the query undoes what it did and is raised here. A caller that is cancelled gives the
+        write up if it has not begun, and else waits for it: what the caller holds covers the whole write.
         """
-        return await asyncio.wrap_future(self._writer.submit(lambda db: query(db, *args, **kwargs)))
+        writing = self._writer.submit(lambda db: query(db, *args, **kwargs))
+        written = asyncio.wrap_future(writing)
+        try:
+            return await asyncio.shield(written)
+        except asyncio.CancelledError:
+            if not writing.cancel():
+                await asyncio.gather(written, return_exceptions=True)
+            raise
 
     def close(self) -> None:
         """Finish the writes that were asked for and close every connection."""
@@ -121,7 +152,7 @@ class _Job:
     def settle(self) -> None:
         """Tell the asker, now that the transaction is committed."""
         if self.error is not None:
-            self.future.set_exception(self.error)
+            self.future.set_exception(_translated(self.error))
         else:
             self.future.set_result(self.result)
 
@@ -182,7 +213,7 @@ class _Writer:
                     job.attempt(db)
         except Exception as error:  # noqa: BLE001 - nothing of the group was committed: all are told
             for job in group:
-                job.future.set_exception(error)
+                job.future.set_exception(_translated(error))
             return
         for job in group:
             job.settle()
@@ -213,6 +244,20 @@ def open_sqlite(path: Path, *, begin: str | None, pool_size: int = 0) -> Engine:
             db.exec_driver_sql(begin)
 
     return engine
+
+
+def _translated(error: Exception) -> Exception:
+    """Return what a failure of the database itself is called here; every other error is the query's own."""
+    if not isinstance(error, OperationalError):
+        return error
+    # The low byte is the primary code (https://sqlite.org/rescode.html); the rest says more exactly where.
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    kind = MetadataFull if code == sqlite3.SQLITE_FULL else MetadataUnavailable
+    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR):
+        return error
+    translated = kind(str(error.orig))
+    translated.__cause__ = error
+    return translated
 
 
 def _use_wal(cursor: DBAPICursor) -> None:

@@ -1,19 +1,17 @@
 """Manifests, byte for byte, with what they name."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVarTuple
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, delete, select
+from sqlalchemy import Column, Connection, Row, Select, and_, bindparam, delete, select
 
 from storage.digest import Digest
 from storage.metadata.engine import insert
 from storage.metadata.repositories import id_of, lacks
 from storage.metadata.schema import manifest_references, manifests, repositories, tags
-
-Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +34,40 @@ class References:
     manifests: tuple[Digest, ...] = ()
 
 
+def _by_reference(*columns: Column[Any]) -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
+    """Return the statements that select by digest and by tag; built once, as that costs more than a run."""
+    in_repository = (
+        select(*columns)
+        .select_from(manifests)
+        .join(repositories)
+        .where(repositories.c.name == bindparam("repository"))
+    )
+    tagged = and_(tags.c.repository_id == manifests.c.repository_id, tags.c.digest == manifests.c.digest)
+    by_tag = in_repository.join_from(manifests, tags, tagged).where(tags.c.name == bindparam("reference"))
+    return in_repository.where(manifests.c.digest == bindparam("reference")), by_tag
+
+
+_FIND_BY_DIGEST, _FIND_BY_TAG = _by_reference(manifests.c.digest, manifests.c.media_type, manifests.c.size)
+_READ_BY_DIGEST, _READ_BY_TAG = _by_reference(
+    manifests.c.digest, manifests.c.media_type, manifests.c.size, manifests.c.content
+)
+
+
 def find(db: Connection, repository: str, reference: str) -> StoredManifest | None:
     """Return the manifest that `reference`, a tag or a digest, means in the repository."""
-    statement = select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
-    row = db.execute(_where_reference(statement, repository, reference)).first()
+    # A tag holds no colon and a digest always does (distribution specification, "Pulling manifests").
+    statement = _FIND_BY_DIGEST if ":" in reference else _FIND_BY_TAG
+    row = db.execute(statement, {"repository": repository, "reference": reference}).first()
     return None if row is None else StoredManifest(Digest(row.digest), row.media_type, row.size)
 
 
 def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifest, bytes] | None:
     """Return the manifest that `reference` means, with its bytes."""
-    statement = select(manifests.c.digest, manifests.c.media_type, manifests.c.size, manifests.c.content)
-    row = db.execute(_where_reference(statement, repository, reference)).first()
-    return (
-        None if row is None else (StoredManifest(Digest(row.digest), row.media_type, row.size), row.content)
-    )
-
-
-def _where_reference(statement: Select[*Ts], repository: str, reference: str) -> Select[*Ts]:
-    # A tag holds no colon and a digest always does (distribution specification, "Pulling manifests").
-    statement = statement.select_from(manifests).join(repositories)
-    statement = statement.where(repositories.c.name == repository)
-    if ":" in reference:
-        return statement.where(manifests.c.digest == reference)
-    same = and_(tags.c.repository_id == manifests.c.repository_id, tags.c.digest == manifests.c.digest)
-    return statement.join_from(manifests, tags, same).where(tags.c.name == reference)
+    statement = _READ_BY_DIGEST if ":" in reference else _READ_BY_TAG
+    row = db.execute(statement, {"repository": repository, "reference": reference}).first()
+    if row is None:
+        return None
+    return StoredManifest(Digest(row.digest), row.media_type, row.size), row.content
 
 
 def put(
@@ -117,8 +125,13 @@ def referrers(
     artifact_type: str | None,
     last: str,
     limit: int,
-) -> Sequence[StoredManifest]:
-    """Return the manifests whose subject is `subject`, by digest after `last`, at most `limit`."""
+    max_bytes: int,
+) -> tuple[list[StoredManifest], bool]:
+    """Return manifests whose subject is `subject`, by digest after `last`, and whether there are more.
+
+    At most `limit` of them, and no more once their annotations take `max_bytes`: those are the pusher's, and
+    whoever lists must not pay for them without end.
+    """
     statement = select(
         manifests.c.digest,
         manifests.c.media_type,
@@ -133,8 +146,15 @@ def referrers(
     )
     if artifact_type is not None:
         statement = statement.where(manifests.c.artifact_type == artifact_type)
-    rows = db.execute(statement.order_by(manifests.c.digest).limit(limit))
-    return [_referrer(row) for row in rows]
+    found: list[StoredManifest] = []
+    size = 0
+    with db.execute(statement.order_by(manifests.c.digest).limit(limit + 1)) as rows:
+        while (row := rows.fetchone()) is not None:
+            if len(found) == limit or size > max_bytes:
+                return found, True
+            size += len(row.annotations or "")
+            found.append(_referrer(row))
+    return found, False
 
 
 def _referrer(row: Row[str, str, int, str | None, str | None, str | None]) -> StoredManifest:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ScalarSelect,
     Table,
     and_,
+    bindparam,
     delete,
     func,
     or_,
@@ -93,40 +94,47 @@ def find(db: Connection, name: str) -> Repository | None:
     return None if row is None else Repository(*row)
 
 
+_EXISTS: Final = select(repositories.c.id).where(repositories.c.name == bindparam("name"))
+
+
 def exists(db: Connection, name: str) -> bool:
     """Tell whether there is a repository of that full name."""
-    return db.execute(select(repositories.c.id).where(repositories.c.name == name)).first() is not None
+    return db.execute(_EXISTS, {"name": name}).first() is not None
+
+
+# Built once, as it is asked on every request: building costs more than a run.
+_RIGHTS: Final = (
+    select(
+        namespaces.c.owner_id,
+        namespace_roles.c.role,
+        repositories.c.id,
+        repositories.c.is_public,
+        repository_roles.c.role,
+    )
+    .select_from(namespaces)
+    .outerjoin(
+        namespace_roles,
+        and_(
+            namespace_roles.c.namespace_id == namespaces.c.id,
+            namespace_roles.c.account_id == bindparam("account_id"),
+        ),
+    )
+    .outerjoin(repositories, repositories.c.name == bindparam("name"))
+    .outerjoin(
+        repository_roles,
+        and_(
+            repository_roles.c.repository_id == repositories.c.id,
+            repository_roles.c.account_id == bindparam("account_id"),
+        ),
+    )
+    .where(namespaces.c.name == bindparam("namespace"))
+)
 
 
 def rights(db: Connection, name: str, account_id: int | None) -> Rights:
     """Return what decides over the account's rights on the repository `name`, which need not exist."""
-    statement = (
-        select(
-            namespaces.c.owner_id,
-            namespace_roles.c.role,
-            repositories.c.id,
-            repositories.c.is_public,
-            repository_roles.c.role,
-        )
-        .select_from(namespaces)
-        .outerjoin(
-            namespace_roles,
-            and_(
-                namespace_roles.c.namespace_id == namespaces.c.id,
-                namespace_roles.c.account_id == account_id,
-            ),
-        )
-        .outerjoin(repositories, repositories.c.name == name)
-        .outerjoin(
-            repository_roles,
-            and_(
-                repository_roles.c.repository_id == repositories.c.id,
-                repository_roles.c.account_id == account_id,
-            ),
-        )
-        .where(namespaces.c.name == namespace_of(name))
-    )
-    row = db.execute(statement).first()
+    parameters = {"name": name, "namespace": namespace_of(name), "account_id": account_id}
+    row = db.execute(_RIGHTS, parameters).first()
     if row is None:
         return Rights(namespace_exists=False, exists=False, is_public=False, role=None)
     owner_id, granted, repository_id, is_public, role = row
@@ -137,6 +145,11 @@ def rights(db: Connection, name: str, account_id: int | None) -> Rights:
         is_public=bool(is_public),
         role=max((each for each in (owned, granted, role) if each is not None), default=None),
     )
+
+
+def can_be_made(db: Connection, name: str) -> bool:
+    """Tell whether the repository is there, or its namespace for a first push to make it in."""
+    return rights(db, name, None).namespace_exists
 
 
 def id_of(name: str) -> ScalarSelect[int]:

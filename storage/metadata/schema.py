@@ -66,6 +66,8 @@ accounts: Final = Table(
     Column("is_admin", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("disabled_at", Instant),
+    # The id of an account that is gone never comes again: tokens name it.
+    sqlite_autoincrement=True,
 )
 
 namespaces: Final = Table(

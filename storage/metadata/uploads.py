@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from storage.digest import Digest
 from storage.metadata.schema import uploads
@@ -41,13 +42,19 @@ def add(db: Connection, upload: StoredUpload, *, now: datetime) -> None:
     )
 
 
+_FIND: Final = select(
+    uploads.c.id,
+    uploads.c.repository,
+    uploads.c.actor,
+    uploads.c.algorithm,
+    uploads.c.offset,
+    uploads.c.digest,
+).where(uploads.c.id == bindparam("id"))
+
+
 def find(db: Connection, upload_id: str) -> StoredUpload | None:
     """Return the upload."""
-    columns = uploads.c
-    statement = select(
-        columns.id, columns.repository, columns.actor, columns.algorithm, columns.offset, columns.digest
-    )
-    row = db.execute(statement.where(columns.id == upload_id)).first()
+    row = db.execute(_FIND, {"id": upload_id}).first()
     if row is None:
         return None
     upload_id, repository, actor, algorithm, offset, digest = row
@@ -55,10 +62,17 @@ def find(db: Connection, upload_id: str) -> StoredUpload | None:
     return StoredUpload(upload_id, repository, actor, algorithm, offset, digest)
 
 
-def advance(db: Connection, upload_id: str, offset: int, digest: Digest | None, *, now: datetime) -> None:
-    """Say how many bytes are durable now."""
+def advance(
+    db: Connection, upload_id: str, offset: int, digest: Digest | None, *, since: int, now: datetime
+) -> bool:
+    """Say that `offset` bytes are durable now; False when the upload is no longer at `since`, where it was.
+
+    Nobody else can have gone on with an upload that is held. Should that ever fail, a row must still never
+    say of bytes what was true of others.
+    """
     values = {"offset": offset, "digest": digest, "touched_at": now}
-    db.execute(update(uploads).where(uploads.c.id == upload_id).values(**values))
+    held = (uploads.c.id == upload_id, uploads.c.offset == since)
+    return db.execute(update(uploads).where(*held).values(**values)).rowcount > 0
 
 
 def remove(db: Connection, upload_id: str) -> bool:

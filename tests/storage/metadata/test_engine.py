@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from storage.metadata import login_failures, repositories
-from storage.metadata.engine import Metadata, in_transaction, insert
+from storage.metadata.engine import Metadata, MetadataFull, in_transaction, insert
 from storage.metadata.repositories import NamespaceMissing
 from storage.metadata.schema import leases
 from tests.storage.metadata.content import NOW, add_repository
@@ -228,7 +228,7 @@ async def full_disk_in_a_group(metadata: Metadata) -> list[object]:
 
 async def test_nothing_of_a_group_is_called_done_when_the_disk_is_full(metadata: Metadata) -> None:
     results = await full_disk_in_a_group(metadata)
-    assert [type(result) for result in results] == [OperationalError] * 3
+    assert [type(result) for result in results] == [MetadataFull] * 3
     assert await metadata.lookup(names) == []
     await metadata.write(add, "library/later")
     assert await metadata.lookup(names) == ["library/later"]
@@ -277,7 +277,7 @@ async def test_write_whose_asker_left_before_its_turn_does_not_happen(metadata: 
     assert await metadata.lookup(names) == ["library/stays"]
 
 
-async def test_write_whose_asker_leaves_while_it_runs_is_whole(metadata: Metadata) -> None:
+async def test_asker_that_leaves_while_its_write_runs_waits_for_it(metadata: Metadata) -> None:
     begun, go = threading.Event(), threading.Event()
 
     def add_two_slowly(db: Connection) -> None:
@@ -289,10 +289,12 @@ async def test_write_whose_asker_leaves_while_it_runs_is_whole(metadata: Metadat
     leaves = asyncio.create_task(metadata.write(add_two_slowly))
     await asyncio.to_thread(begun.wait)
     leaves.cancel()
-    await asyncio.wait([leaves])
+    await let_tasks_begin()
+    assert not leaves.done()
     go.set()
-    await metadata.write(add, "library/three")
+    await asyncio.wait([leaves])
     assert leaves.cancelled()
+    await metadata.write(add, "library/three")
     assert await metadata.lookup(names) == ["library/one", "library/two", "library/three"]
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, select
@@ -136,6 +137,7 @@ def test_removed_manifest_takes_its_tags_and_references_along(db: Connection) ->
     assert count(db, schema.manifests, schema.manifest_references) == [2, 2]
 
 
+MANY = 1 << 20
 SUBJECT = digest("subject")
 SBOM, SIGNATURE = "application/spdx+json", "application/vnd.example.signature"
 
@@ -148,9 +150,23 @@ def referrers(
     last: str = "",
     limit: int = 100,
 ) -> list[StoredManifest]:
-    return list(
-        manifests.referrers(db, repository, subject, artifact_type=artifact_type, last=last, limit=limit)
+    found, more = manifests.referrers(
+        db, repository, subject, artifact_type=artifact_type, last=last, limit=limit, max_bytes=MANY
     )
+    assert len(found) == limit or not more
+    return found
+
+
+def test_referrers_end_where_annotations_take_too_much(db: Connection) -> None:
+    repository_id = add_repository(db, "library/app")
+    for word in ("a", "b", "c"):
+        add_manifest(db, repository_id, word, subject=SUBJECT, annotations={"note": "x" * 100})
+    page = partial(manifests.referrers, db, "library/app", SUBJECT, artifact_type=None, limit=9)
+    every, more = page(last="", max_bytes=MANY)
+    assert (len(every), more) == (3, False)
+    assert page(last="", max_bytes=100) == (every[:1], True)
+    assert page(last=every[0].digest, max_bytes=100) == (every[1:2], True)
+    assert page(last=every[1].digest, max_bytes=100) == (every[2:], False)
 
 
 def attach(db: Connection, repository_id: int, words: list[str], artifact_type: str | None) -> list[Digest]:

@@ -45,14 +45,21 @@ def test_upload_advances(db: Connection, so_far: Digest | None) -> None:
     other = replace(UPLOAD, id="two")
     for upload in (UPLOAD, other):
         uploads.add(db, upload, now=NOW)
-    uploads.advance(db, "one", 5, so_far, now=NOW)
+    uploads.advance(db, "one", 5, so_far, since=0, now=NOW)
     assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=so_far)
     assert uploads.find(db, "two") == other
 
 
 def test_advance_of_unknown_upload_makes_none(db: Connection) -> None:
-    uploads.advance(db, "one", 5, None, now=NOW)
+    assert not uploads.advance(db, "one", 5, None, since=0, now=NOW)
     assert uploads.find(db, "one") is None
+
+
+def test_advance_from_where_the_upload_no_longer_is_changes_nothing(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    assert uploads.advance(db, "one", 5, digest("five"), since=0, now=NOW)
+    assert not uploads.advance(db, "one", 3, digest("three"), since=0, now=NOW)
+    assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=digest("five"))
 
 
 def test_upload_is_removed_once(db: Connection) -> None:
@@ -69,7 +76,7 @@ def test_untouched_uploads_are_told_by_their_last_advance(db: Connection) -> Non
         uploads.add(db, replace(UPLOAD, id=name), now=NOW + at * SECOND)
     assert list(uploads.untouched_since(db, NOW)) == []
     assert sorted(uploads.untouched_since(db, NOW + 2 * SECOND)) == ["one", "two"]
-    uploads.advance(db, "one", 1, None, now=NOW + 9 * SECOND)
+    uploads.advance(db, "one", 1, None, since=0, now=NOW + 9 * SECOND)
     assert sorted(uploads.untouched_since(db, NOW + 9 * SECOND)) == ["three", "two"]
 
 

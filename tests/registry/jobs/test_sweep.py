@@ -1,0 +1,202 @@
+"""What was begun and left goes; what somebody still works on stays. Rows and files are set back in time."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+import structlog
+from sqlalchemy import func, select, update
+from structlog.testing import capture_logs
+
+from auth.throttle import FORGET_SECONDS, keys
+from registry.accounts import StoredAccounts, StoredThrottle
+from registry.errors import Problem
+from registry.interface import Chunk
+from registry.jobs import sweep as sweeping
+from registry.jobs.sweep import Sweep
+from registry.local import LocalRegistry
+from storage.blobs import StagedMissing
+from storage.digest import Digest
+from storage.metadata import schema
+from storage.metadata.engine import Connection
+from tests.registry.accounts import add_account
+from tests.registry.content import body, name, push_blob, read_blob, refused
+from tests.registry.registries import Stores
+
+TTL: Final = 3600
+APP: Final = name("team/app")
+CONTENT: Final = b"content"
+
+
+@pytest.fixture(autouse=True)
+def fresh_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that no earlier test has bound to its own configuration."""
+    monkeypatch.setattr(sweeping, "_log", structlog.stdlib.get_logger())
+
+
+@pytest.fixture
+def sweep(stores: Stores) -> Sweep:
+    return Sweep(stores.metadata, stores.store, TTL)
+
+
+async def begin(registry: LocalRegistry, content: bytes = CONTENT) -> str:
+    upload = await registry.start_upload(APP, "sha256")
+    await registry.append_upload(APP, upload.id, Chunk(body(content)))
+    return upload.id
+
+
+async def leave(data: Path, stores: Stores, upload_id: str, seconds: int = TTL + 1) -> None:
+    """Let the last byte of an upload have come `seconds` ago."""
+    then = datetime.now(UTC) - timedelta(seconds=seconds)
+    table = schema.uploads
+    await stores.metadata.write(
+        lambda db: db.execute(update(table).where(table.c.id == upload_id).values(touched_at=then))
+    )
+    set_back(data / "uploads" / upload_id, seconds)
+
+
+def set_back(path: Path, seconds: int = TTL + 1) -> None:
+    then = datetime.now(UTC).timestamp() - seconds
+    os.utime(path, (then, then))
+
+
+def files(data: Path) -> set[str]:
+    return {path.name for path in (data / "uploads").iterdir()}
+
+
+async def count(stores: Stores, table: str) -> int:
+    def rows(db: Connection) -> int:
+        return db.execute(select(func.count()).select_from(schema.metadata.tables[table])).scalar_one()
+
+    return await stores.metadata.read(rows)
+
+
+# Uploads
+
+
+async def test_abandoned_upload_goes_with_its_bytes(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep
+) -> None:
+    old, fresh = await begin(local), await begin(local)
+    await leave(data, stores, old)
+    with capture_logs() as logs:
+        await sweep()
+    assert files(data) == {fresh}
+    with refused(Problem.UPLOAD_UNKNOWN):
+        await local.get_upload(APP, old)
+    await local.finish_upload(APP, fresh, Digest.of(CONTENT), Chunk(body()))
+    [entry] = logs
+    assert (entry["event"], entry["uploads"]) == ("swept", 1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "goes"), [(0, False), (TTL - 60, False), (TTL + 1, True), (TTL * 99, True)]
+)
+async def test_age_at_which_an_upload_goes(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep, seconds: int, goes: bool
+) -> None:
+    await leave(data, stores, await begin(local), seconds)
+    await sweep()
+    assert await count(stores, "uploads") == len(files(data)) == (0 if goes else 1)
+
+
+async def test_upload_without_a_byte_goes_too(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep
+) -> None:
+    upload = await local.start_upload(APP, "sha256")
+    await leave(data, stores, upload.id)
+    await sweep()
+    assert files(data) == set()
+    assert await count(stores, "uploads") == 0
+
+
+async def test_upload_that_somebody_writes_to_stays(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep, other_stores: Stores
+) -> None:
+    upload_id = await begin(local)
+    await leave(data, stores, upload_id)
+    async with other_stores.store.hold(upload_id):
+        await sweep()
+    await local.finish_upload(APP, upload_id, Digest.of(CONTENT), Chunk(body()))
+
+
+async def test_upload_that_went_on_since_it_was_looked_for_stays(
+    data: Path, stores: Stores, local: LocalRegistry
+) -> None:
+    upload_id = await begin(local)
+    before = datetime.now(UTC) - timedelta(seconds=TTL)
+    set_back(data / "uploads" / upload_id)  # the bytes look old, the row does not
+    assert await Sweep(stores.metadata, stores.store, TTL).sweep_uploads(before) == 0
+    await local.finish_upload(APP, upload_id, Digest.of(CONTENT), Chunk(body()))
+
+
+async def test_row_without_bytes_goes(data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep) -> None:
+    upload_id = await begin(local)
+    await leave(data, stores, upload_id)
+    (data / "uploads" / upload_id).unlink()
+    await sweep()
+    assert await count(stores, "uploads") == 0
+
+
+@pytest.mark.parametrize(("seconds", "goes"), [(0, False), (TTL + 1, True)])
+async def test_bytes_without_a_row_go_when_they_are_old(
+    data: Path, stores: Stores, sweep: Sweep, seconds: int, goes: bool
+) -> None:
+    await stores.store.stage("stray")
+    set_back(data / "uploads" / "stray", seconds)
+    await sweep()
+    assert files(data) == (set() if goes else {"stray"})
+
+
+async def test_blobs_stay(data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep) -> None:
+    digest = await push_blob(local, APP, CONTENT)
+    set_back(data / "blobs" / "sha256" / digest.hex[:2] / digest.hex, TTL * 99)
+    await sweep()
+    assert await read_blob(local, APP, digest) == CONTENT
+
+
+async def test_sweeping_counts_what_it_removed(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep
+) -> None:
+    for _ in range(3):
+        await leave(data, stores, await begin(local))
+    await stores.store.stage("stray")
+    set_back(data / "uploads" / "stray")
+    before = datetime.now(UTC) - timedelta(seconds=TTL)
+    assert await sweep.sweep_uploads(before) == 4
+    assert await sweep.sweep_uploads(before) == 0
+    with pytest.raises(StagedMissing):
+        async with stores.store.hold("stray"):
+            pass
+
+
+# Tokens and failures
+
+
+async def test_expired_refresh_tokens_go(stores: Stores, sweep: Sweep) -> None:
+    ann = await add_account(stores, "ann")
+    kept = await StoredAccounts(stores.metadata, 60).add_refresh_token(ann, "client")
+    for _ in range(2):
+        await StoredAccounts(stores.metadata, -1).add_refresh_token(ann, "client")
+    with capture_logs() as logs:
+        await sweep()
+    assert await count(stores, "refresh_tokens") == 1
+    assert await StoredAccounts(stores.metadata, 60).find_by_refresh_token(kept or "") == ann
+    assert [entry["refresh_tokens"] for entry in logs] == [2]
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(0, 3), (FORGET_SECONDS - 60, 3), (FORGET_SECONDS + 1, 0)])
+async def test_old_login_failures_go(stores: Stores, sweep: Sweep, seconds: int, left: int) -> None:
+    await StoredThrottle(stores.metadata).record_failure(keys("ann", "10.0.0.1"))
+    then = datetime.now(UTC) - timedelta(seconds=seconds)
+    await stores.metadata.write(lambda db: db.execute(update(schema.login_failures).values(failed_at=then)))
+    await sweep()
+    assert await count(stores, "login_failures") == left
+
+
+async def test_nothing_to_do_is_not_worth_a_line(sweep: Sweep) -> None:
+    with capture_logs() as logs:
+        await sweep()
+    assert logs == []
