@@ -288,9 +288,10 @@ class LocalRegistry:
             max_bytes=_MAX_ANNOTATIONS,
         )
         found = {each.digest: _describe(each) for each in rows}
+        # What lies behind the end of a page that is full comes with the next one.
+        end = rows[-1].digest if rows and more else None
         for each in await self._tagged_referrers(repository, subject):
-            # Behind the end of a page that is full they come with the next one.
-            fits = each.digest > last and (not more or each.digest < rows[-1].digest)
+            fits = each.digest > last and (end is None or each.digest < end)
             if fits and artifact_type in (None, each.artifact_type):
                 found.setdefault(each.digest, each)
         page = _page([found[digest] for digest in sorted(found)], limit)

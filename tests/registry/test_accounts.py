@@ -240,6 +240,12 @@ async def test_pair_that_keeps_failing_does_not_shut_out_its_address(throttle: S
     assert await throttle.retry_after([ADDRESS]) > 0
 
 
+async def test_pair_that_is_out_of_attempts_counts_for_itself_only(throttle: StoredThrottle) -> None:
+    await fail(throttle, [PAIR, ACCOUNT, ADDRESS], 1000)
+    assert await throttle.retry_after([PAIR]) > 0
+    assert await throttle.retry_after([ACCOUNT, ADDRESS]) == 0
+
+
 async def test_success_sets_its_keys_back(throttle: StoredThrottle) -> None:
     await fail(throttle, [PAIR], 40)
     await fail(throttle, [ADDRESS], 40)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from registry.errors import Problem, RegistryError, UploadError, blob_unknown
+from registry.errors import Problem, RegistryError, UploadError, blob_unknown, of_storage
+from storage.blobs import BlobMissing, StagedBusy, StoreFull
 from storage.digest import Digest
+from storage.metadata.engine import MetadataFull, MetadataUnavailable
 
 # Distribution specification, "Error codes": all of them.
 SPECIFIED = {
@@ -83,6 +85,26 @@ def test_error_has_the_words_of_the_table_or_better_ones(said: str, message: str
 def test_upload_error_tells_where_to_go_on() -> None:
     error = UploadError(Problem.UPLOAD_BUSY, "upload", 7)
     assert (error.upload_id, error.offset, error.detail) == ("upload", 7, {"offset": 7})
+
+
+@pytest.mark.parametrize(
+    ("error", "problem", "waits"),
+    [
+        (StoreFull(), Problem.STORE_FULL, False),
+        (MetadataFull(), Problem.STORE_FULL, False),
+        (MetadataUnavailable(), Problem.UNAVAILABLE, True),
+    ],
+)
+def test_failures_of_the_stores_are_in_the_table(error: Exception, problem: Problem, waits: bool) -> None:
+    refusal = of_storage(error)
+    assert refusal is not None
+    assert refusal.problem is problem
+    assert (refusal.retry_after is not None) is waits
+
+
+@pytest.mark.parametrize("error", [BlobMissing(), StagedBusy(), OSError(), ValueError()])
+def test_other_failures_are_not(error: Exception) -> None:
+    assert of_storage(error) is None
 
 
 def test_unknown_blob_is_named() -> None:

@@ -320,6 +320,15 @@ async def test_pages_of_referrers_are_the_list(registry: Registry, limit: int) -
     assert found == expected
 
 
+@pytest.mark.parametrize("tagged", [False, True])
+async def test_limit_of_no_referrers(registry: Registry, tagged: bool) -> None:
+    await push(registry, {APP: [referrer(1), OLD[0]]})
+    if tagged:
+        await put(registry, APP, listing(entry(OLD[0])))
+    page = await registry.list_referrers(name(APP), SUBJECT.digest, artifact_type=None, last="", limit=0)
+    assert page.items == []
+
+
 async def test_last_referrer_need_not_exist(registry: Registry) -> None:
     await push(registry, {APP: [referrer(number) for number in range(4)]})
     everything = digests(await referrers_of(registry))

@@ -15,6 +15,8 @@ from storage.digest import Digest
 from tests.registry.conftest import OpenRegistry
 from tests.registry.content import (
     Content,
+    body,
+    broken,
     describe,
     image,
     index,
@@ -262,6 +264,25 @@ async def test_refused_push_changes_no_tag(registry: Registry, case: str) -> Non
     assert (await registry.find_manifest(name(APP), V1)).digest == TWO.digest
     with refused(Problem.MANIFEST_UNKNOWN):
         await registry.find_manifest(name(APP), content.digest)
+
+
+async def test_push_whose_body_breaks_off_changes_nothing(registry: Registry) -> None:
+    await push(registry, {APP: TWO})
+    with pytest.raises(ConnectionResetError):
+        await registry.put_manifest(
+            name(APP), broken(TWO.content), OCI_MANIFEST, digest=None, tags=[V2], condition=Condition()
+        )
+    assert await tags_of(registry, APP) == ["v1"]
+
+
+async def test_body_may_come_in_pieces(registry: Registry) -> None:
+    await push(registry, {APP: replace(ONE, tags=())})
+    pieces = [ONE.content[at : at + 7] for at in range(0, len(ONE.content), 7)]
+    pushed = await registry.put_manifest(
+        name(APP), body(*pieces), OCI_MANIFEST, digest=ONE.digest, tags=[V1], condition=Condition()
+    )
+    assert pushed.descriptor.digest == ONE.digest
+    await pull(registry, APP, V1)
 
 
 async def test_refusal_names_all_that_is_missing(registry: Registry) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import select
 
 from auth.identity import ANONYMOUS, SYSTEM, Identity
 from registry import intake
+from registry import local as local_module
 from registry import uploads as uploading
 from registry.errors import Problem, RegistryError, UploadError
 from registry.interface import Chunk, Condition
@@ -583,6 +584,43 @@ async def test_condition_is_held_against_other_pushes(
     refusals = [each for each in results if isinstance(each, RegistryError)]
     assert {each.problem for each in refusals} == {Problem.PRECONDITION_FAILED}
     assert len(refusals) == len(images) - 1
+
+
+async def _all_referrers(registry: LocalRegistry, subject: Digest, limit: int) -> list[Digest]:
+    found: list[Digest] = []
+    while True:
+        last = found[-1] if found else ""
+        page = await registry.list_referrers(APP, subject, artifact_type=None, last=last, limit=limit)
+        found += [each.digest for each in page.items]
+        if not page.more:
+            return found
+        assert page.items, "a page that leads nowhere"
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+@pytest.mark.parametrize("room", [0, 1, 1000])
+async def test_pages_end_where_annotations_grow_long(
+    local: LocalRegistry, monkeypatch: pytest.MonkeyPatch, limit: int, room: int
+) -> None:
+    monkeypatch.setattr(local_module, "_MAX_ANNOTATIONS", room)
+    subject = image(layers=[b"subject"])
+    known = [image(subject=subject.descriptor, annotations={"k": "v" * number * 90}) for number in range(8)]
+    tagged = [image(annotations={"k": str(number)}) for number in range(8)]
+    listing = index(tags=[f"sha256-{subject.digest.hex}"], manifests=[each.descriptor for each in tagged])
+    await push(local, {APP: [*known, *tagged, listing]})
+    expected = sorted(each.digest for each in (*known, *tagged))
+    assert await _all_referrers(local, subject.digest, limit) == expected
+
+
+async def test_listing_that_no_client_makes_is_left_out(
+    local: LocalRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, tagged = image(layers=[b"subject"]), image()
+    listing = index(tags=[f"sha256-{subject.digest.hex}"], manifests=[tagged.descriptor])
+    await push(local, {APP: [tagged, listing]})
+    for most, expected in ((len(listing.content), [tagged.digest]), (len(listing.content) - 1, [])):
+        monkeypatch.setattr(local_module, "_MAX_REFERRERS_TAG", most)
+        assert await _all_referrers(local, subject.digest, 9) == expected
 
 
 # Load

@@ -599,7 +599,7 @@ def test_an_upload_that_takes_too_long_is_cut_and_kept(tmp_path: Path, seconds: 
     with serving(tmp_path, shutdown_timeout=str(seconds)) as served:
         with served.wire("admin/app") as wire:
             location = begin_upload(served, wire)
-            assert served.end(seconds=seconds + 5) == 0
+            assert served.end(seconds=seconds + 15) == 0
             with pytest.raises(CONNECTION_LOST):
                 finish_stream(wire)
         cut = [line for line in served.requests if line["status"] == 499]
@@ -618,7 +618,7 @@ def test_a_download_that_takes_too_long_is_cut(tmp_path: Path, seconds: int) -> 
     with serving(tmp_path, shutdown_timeout=str(seconds)) as served:
         connection, begun = begin_download(served)
         with connection:
-            assert served.end(seconds=seconds + 5) == 0
+            assert served.end(seconds=seconds + 15) == 0
             assert len(begun + read_rest(connection)) < len(LARGE.data)
         assert [line["method"] for line in served.requests if line["status"] == 499] == ["GET"]
         assert [line for line in served.log_lines if line["level"] in ("warning", "error")] == []
@@ -631,7 +631,7 @@ def test_idle_connections_do_not_hold_it_up(tmp_path: Path) -> None:
             idle.request("GET", "/healthz")
             idle.getresponse().read()
             silent.connect()
-            assert served.end(seconds=10) == 0
+            assert served.end(seconds=15) == 0
 
 
 def test_ending_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 import contextlib
+import tempfile
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Final
 
 import pytest
 from aiohttp.web_exceptions import NotAppKeyWarning
@@ -11,6 +13,9 @@ from auth.keys import KeyDirectory
 from registry.config import Settings
 from storage.metadata.migrate import migrate_sqlite
 from tests.registry.web.live import CHEAP_PASSWORDS, Live, serve
+
+# A server syncs after every step. No test here is about disks, so none has to wait for one.
+IN_MEMORY: Final = Path("/dev/shm")
 
 Serving = Callable[..., AbstractAsyncContextManager[Live]]
 
@@ -30,13 +35,18 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def serving(tmp_path: Path, migrated: bytes) -> Serving:
+def data(migrated: bytes) -> Iterator[Path]:
+    """A data directory of the test's own, with a database that has its tables."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as text:
+        database = Path(text) / "longshore.db"
+        database.touch(mode=0o600)
+        database.write_bytes(migrated)
+        yield Path(text)
+
+
+@pytest.fixture
+def serving(data: Path) -> Serving:
     """Run a server over the test's data directory, with the settings that are given."""
-    data = tmp_path / "data"
-    data.mkdir(mode=0o700)
-    database = data / "longshore.db"
-    database.touch(mode=0o600)
-    database.write_bytes(migrated)
 
     @contextlib.asynccontextmanager
     async def run(**settings: object) -> AsyncIterator[Live]:

@@ -317,11 +317,6 @@ async def test_bad_names(open_live: Live, subtests: pytest.Subtests) -> None:
                 assert not answer.headers.keys() & {"X", "Location"}
 
 
-async def test_mounting_from_a_bad_name_is_as_from_where_it_is_not(open_live: Live) -> None:
-    answer = await open_live.client.post(f"/v2/a/b/blobs/uploads/?mount={ABSENT}&from=..%2Fx")
-    assert answer.status == 202
-
-
 async def test_bad_digests(open_live: Live, subtests: pytest.Subtests) -> None:
     upload = await open_live.client.start_upload("a/b")
     for digest in BAD_DIGESTS:
@@ -631,6 +626,8 @@ async def test_refused_body_does_not_pass_for_the_next_request(open_live: Live) 
         ("?mount=", 400),
         ("?mount=&digest={digest}", 400),
         ("?mount={digest}&from=", 202),
+        ("?mount={digest}&from=..%2Fx", 202),
+        ("?mount={digest}&from=%00", 202),
         ("?mount={digest}&digest={digest}", 202),
         ("?digest-algorithm=", 400),
         ("?digest-algorithm=md5", 400),

@@ -382,8 +382,10 @@ async def test_library_is_the_namespace_of_names_without_one(client: Client, pus
         assert (await client.get(f"/v2/{name}/blobs/{Digest.of(b'layer')}")).body == b"layer"
         assert (await client.get(f"/v2/{name}/tags/list")).json() == {"name": name, "tags": ["v1"]}
     for name in (pushed, other):
-        answer = await client.put(f"/v2/{name}/manifests/v2", INDEX.content, Content_Type=OCI_INDEX)
-        assert answer.headers["Location"] == f"/v2/{name}/manifests/{INDEX.digest}"
+        answer = await client.put(
+            f"/v2/{name}/manifests/v1", image(b"layer").content, Content_Type=OCI_MANIFEST
+        )
+        assert answer.headers["Location"] == f"/v2/{name}/manifests/{image(b'layer').digest}"
     assert (await client.get("/v2/_catalog")).json() == {"repositories": ["library/app"]}
     assert (await client.get("/v2/library/library/app/tags/list")).status == 404
 

@@ -351,6 +351,8 @@ async def test_mount(client: Client) -> None:
         f"?mount={DIGEST}&from=nowhere/z",
         f"?mount={ABSENT}",
         f"?from=x/y&mount={Digest.of(CONTENT, 'sha512')}",
+        f"?mount={DIGEST}&from=..%2Fx",
+        f"?mount={DIGEST}&from=UPPER",
         "?from=x/y",
     ],
 )
