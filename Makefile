@@ -4,26 +4,29 @@
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 
 # A stamp file per set of packages: a second `make serve` starts at once.
 install: $(VENV)/.runtime
 install-dev: $(VENV)/.dev
 
 $(VENV)/bin/pip:
-	$(PYTHON) -c 'import sys; sys.exit("longshore needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit("longshore needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	touch $@
+	@echo "installing longshore into $(VENV), once"
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	touch $@
+	@echo "installing what the tests need into $(VENV), once"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
 
 serve: install
-	$(BIN)/longshore serve
+	@$(BIN)/longshore serve
 
 # Everything: unit and contract tests, and real clients, which are installed first.
 test: install-dev
@@ -40,7 +43,7 @@ lint: install-dev
 	$(BIN)/mypy
 
 lock: | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet uv
+	$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --extra build --universal --generate-hashes --no-header --quiet --upgrade -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra build --extra dev --universal --generate-hashes --no-header --quiet --upgrade -c requirements.lock -o requirements-dev.lock
 
