@@ -1,4 +1,4 @@
-# serve · test · lint · bench: the same words locally and in CI.
+# serve · test · lint: the same words locally and in CI.
 .PHONY: install install-dev serve test test-fast lint lock clean
 
 VENV := .venv

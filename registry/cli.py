@@ -217,9 +217,7 @@ def user_passwd(loaded: Loaded, name: str, password_stdin: bool) -> None:
 @with_settings
 def user_disable(loaded: Loaded, name: str) -> None:
     """Close an account: it can no longer log in, and its tokens count no more."""
-    with transaction(loaded.settings) as db:
-        found = accounts.disable(db, name, disabled=True, now=datetime.now(UTC))
-        _require(found, f"there is no account {name}")
+    _set_disabled(loaded.settings, name, disabled=True)
     click.echo(f"disabled {name}")
 
 
@@ -228,10 +226,14 @@ def user_disable(loaded: Loaded, name: str) -> None:
 @with_settings
 def user_enable(loaded: Loaded, name: str) -> None:
     """Open a disabled account again."""
-    with transaction(loaded.settings) as db:
-        found = accounts.disable(db, name, disabled=False, now=datetime.now(UTC))
-        _require(found, f"there is no account {name}")
+    _set_disabled(loaded.settings, name, disabled=False)
     click.echo(f"enabled {name}")
+
+
+def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
+    with transaction(settings) as db:
+        found = accounts.disable(db, name, disabled=disabled, now=datetime.now(UTC))
+        _require(found, f"there is no account {name}")
 
 
 @main.command("grant")
