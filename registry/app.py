@@ -34,6 +34,10 @@ _HASHING_THREADS: Final = 2
 # A token may name many repositories, and a push many tags.
 _MAX_HEADER: Final = 32 * 1024
 
+# Seconds that an idle connection stays open: longer than proxies keep theirs (60), so that it is never this end
+# that closes one which a request is on its way over.
+_KEEP_ALIVE: Final = 120
+
 # What is read from a socket at once. Large bodies are the point of a registry.
 _READ_SIZE: Final = 256 * 1024
 
@@ -44,6 +48,7 @@ async def make_runner(settings: Settings, metrics_directory: Path | None = None)
     return web.AppRunner(
         app,
         access_log=None,  # registry.web.observe writes one line for each request
+        keepalive_timeout=_KEEP_ALIVE,
         auto_decompress=False,  # blobs are stored as they come, whatever Content-Encoding says
         max_field_size=_MAX_HEADER,
         max_line_size=_MAX_HEADER,
