@@ -34,8 +34,8 @@ _HASHING_THREADS: Final = 2
 # A token may name many repositories, and a push many tags.
 _MAX_HEADER: Final = 32 * 1024
 
-# Seconds that an idle connection stays open: longer than proxies keep theirs (60), so that it is never this end
-# that closes one which a request is on its way over.
+# Seconds that an idle connection stays open: longer than proxies keep theirs (60), so that it is not this
+# end that closes one which a request is on its way over.
 _KEEP_ALIVE: Final = 120
 
 # What is read from a socket at once. Large bodies are the point of a registry.

@@ -205,7 +205,16 @@ async def test_upload_of_another_repository_is_unknown(registry: Registry, call:
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("owner", "other"),
-    [("ann", "bob"), ("ann", ""), ("", "ann"), ("ann", "system"), ("system", "ann"), ("ann", "Ann")],
+    [
+        ("ann", "bob"),
+        ("ann", "Ann"),
+        ("ann", ""),
+        ("", "ann"),
+        ("ann", "system"),
+        ("system", "ann"),
+        ("ann", "ann of outside"),
+        ("ann of outside", "ann"),
+    ],
 )
 async def test_upload_of_somebody_else_is_unknown(
     open_registry: OpenRegistry, owner: str, other: str, call: str
@@ -220,7 +229,8 @@ async def test_upload_of_somebody_else_is_unknown(
 
 
 def _caller(each: str) -> Identity:
-    return {"": ANONYMOUS, "system": SYSTEM}.get(each, Identity(1, each, is_admin=True))
+    known = {"": ANONYMOUS, "system": SYSTEM, "ann of outside": Identity(None, "ann", external=True)}
+    return known.get(each, Identity(1, each, is_admin=True))
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -461,7 +461,7 @@ async def test_request_cancelled_while_a_write_goes_on(stores: Stores, size: int
     sending = asyncio.create_task(registry.append_upload(APP, upload_id, Chunk(body(*parts))))
     await store.writing.wait()
     sending.cancel()
-    await asyncio.sleep(0)
+    assert await asyncio.wait([sending], timeout=0.05) == (set(), {sending})
     with refused(Problem.UPLOAD_BUSY):
         await registry.cancel_upload(APP, upload_id)
     store.let.set()
@@ -508,9 +508,16 @@ async def _slowly(content: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("caller", "actor"), [(SYSTEM, "system"), (Identity(7, "ann", is_admin=True), "ann")]
+    ("caller", "actor"),
+    [
+        (SYSTEM, "system"),
+        (ANONYMOUS, None),
+        (Identity(7, "ann"), "ann"),
+        (Identity(None, "ann", external=True), "outside:ann"),
+    ],
 )
-async def test_who_pushed_is_recorded(local: LocalRegistry, caller: Identity, actor: str) -> None:
+async def test_who_pushed_is_recorded(local: LocalRegistry, caller: Identity, actor: str | None) -> None:
+    await push_blob(local, APP, b"makes the repository")
     await push(local.acting_for(caller), {APP: image(tags=["v1"])})
 
     def actors(db: Connection) -> set[str | None]:

@@ -24,6 +24,7 @@ from storage.metadata.engine import Connection
 from tests.registry.accounts import add_account
 from tests.registry.content import body, name, push_blob, read_blob, refused
 from tests.registry.registries import Stores
+from tests.registry.stores import LateStore
 
 TTL: Final = 3600
 APP: Final = name("team/app")
@@ -130,6 +131,17 @@ async def test_upload_that_went_on_since_it_was_looked_for_stays(
     set_back(data / "uploads" / upload_id)  # the bytes look old, the row does not
     assert await Sweep(stores.metadata, stores.store, TTL).sweep_uploads(before) == 0
     await local.finish_upload(APP, upload_id, Digest.of(CONTENT), Chunk(body()))
+
+
+async def test_upload_that_goes_on_while_it_is_looked_for_stays(
+    data: Path, stores: Stores, local: LocalRegistry
+) -> None:
+    upload_id = await begin(local)
+    await leave(data, stores, upload_id)
+    late = LateStore(stores.store)
+    late.before_hold = lambda: local.append_upload(APP, upload_id, Chunk(body(CONTENT)))
+    await Sweep(stores.metadata, late, TTL)()
+    await local.finish_upload(APP, upload_id, Digest.of(CONTENT * 2), Chunk(body()))
 
 
 async def test_row_without_bytes_goes(data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep) -> None:

@@ -277,21 +277,28 @@ async def test_ping(team: Team) -> None:
         assert answer.headers["WWW-Authenticate"] == _challenge(live, error="invalid_token")
 
 
-@pytest.mark.parametrize(
-    ("header", "error"),
-    [
-        ("Basic {basic}", ""),
-        ("Digest x", ""),
-        ("", ""),
-        ("Bearer", "invalid_token"),
-        ("Bearer x", "invalid_token"),
-        ("Bearer a.b.c", "invalid_token"),
-        ("Bearer {token}x", "invalid_token"),
-        ("Bearer {token} {token}", "invalid_token"),
-        ("Bearer \xff", "invalid_token"),
-    ],
-)
+WHAT_IS_NO_TOKEN_IS_REFUSED_EVEN_WHERE_ANYBODY_MAY_PULL: Final = [
+    ("Basic {basic}", ""),
+    ("Digest x", ""),
+    ("", ""),
+    ("Bearer", "invalid_token"),
+    ("Bearer x", "invalid_token"),
+    ("Bearer a.b.c", "invalid_token"),
+    ("Bearer {token}x", "invalid_token"),
+    ("Bearer {token} {token}", "invalid_token"),
+    ("Bearer \xff", "invalid_token"),
+]
+
+
 async def test_what_is_no_token_is_refused_even_where_anybody_may_pull(
+    team: Team, subtests: pytest.Subtests
+) -> None:
+    for header, error in WHAT_IS_NO_TOKEN_IS_REFUSED_EVEN_WHERE_ANYBODY_MAY_PULL:
+        with subtests.test(f"{header!r:.40} {error!r:.40}"):
+            await _check_what_is_no_token_is_refused_even_where_anybody_may_pull(team, header, error)
+
+
+async def _check_what_is_no_token_is_refused_even_where_anybody_may_pull(
     team: Team, header: str, error: str
 ) -> None:
     value = header.format(basic=basic("team").removeprefix("Basic "), token=await team.live.token("team"))
@@ -300,8 +307,16 @@ async def test_what_is_no_token_is_refused_even_where_anybody_may_pull(
         assert answer.headers["WWW-Authenticate"] == _challenge(team.live, error=error)
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_scheme_in_any_case(team: Team, scheme: str) -> None:
+SCHEME_IN_ANY_CASE: Final = ["Bearer", "bearer", "BEARER", "Bearer "]
+
+
+async def test_scheme_in_any_case(team: Team, subtests: pytest.Subtests) -> None:
+    for scheme in SCHEME_IN_ANY_CASE:
+        with subtests.test(f"{scheme!r:.40}"):
+            await _check_scheme_in_any_case(team, scheme)
+
+
+async def _check_scheme_in_any_case(team: Team, scheme: str) -> None:
     token = await team.live.token("team")
     assert (await team.live.client.get("/v2/", Authorization=f"{scheme} {token}")).status == 200
 

@@ -16,10 +16,8 @@ from tests.registry.web.live import Live, Raw, connect, streamed
 
 
 async def _put(raw: Raw, header: str, sent: bytes) -> None:
-    await raw.write(
-        f"PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: {OCI_INDEX}\r\n{header}\r\n\r\n".encode()
-        + sent
-    )
+    await raw.write(f"PUT /v2/a/b/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Type: {OCI_INDEX}\r\n".encode())
+    await raw.write(f"{header}\r\n\r\n".encode() + sent)
 
 
 @pytest.mark.parametrize("size", [1, 33, 34])

@@ -51,10 +51,23 @@ async def test_what_was_authorized_is_cached_in_private(open_live: Live) -> None
         assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-@pytest.mark.parametrize(
-    "encoding", ["gzip", "zstd, gzip", "zstd;q=1.0, gzip;q=0.8, deflate;q=0.5", "*", "identity;q=0", "br"]
-)
-async def test_never_compressed(open_live: Live, encoding: str) -> None:
+NEVER_COMPRESSED: Final = [
+    "gzip",
+    "zstd, gzip",
+    "zstd;q=1.0, gzip;q=0.8, deflate;q=0.5",
+    "*",
+    "identity;q=0",
+    "br",
+]
+
+
+async def test_never_compressed(open_live: Live, subtests: pytest.Subtests) -> None:
+    for encoding in NEVER_COMPRESSED:
+        with subtests.test(f"{encoding!r:.40}"):
+            await _check_never_compressed(open_live, encoding)
+
+
+async def _check_never_compressed(open_live: Live, encoding: str) -> None:
     content = b"a" * 100_000
     digest = await open_live.client.push_blob("a/b", content)
     await open_live.client.push_manifest("a/b", "v1", index())
@@ -65,19 +78,24 @@ async def test_never_compressed(open_live: Live, encoding: str) -> None:
         assert "Transfer-Encoding" not in answer.headers
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (f'"{DIGEST}"', 304),
-        (DIGEST, 304),
-        (f'W/"{DIGEST}"', 304),
-        (f'"x", "{DIGEST}"', 304),
-        ("*", 304),
-        ('"x"', 200),
-        ("", 200),
-    ],
-)
-async def test_if_none_match(open_live: Live, sent: str, status: int) -> None:
+IF_NONE_MATCH: Final = [
+    (f'"{DIGEST}"', 304),
+    (DIGEST, 304),
+    (f'W/"{DIGEST}"', 304),
+    (f'"x", "{DIGEST}"', 304),
+    ("*", 304),
+    ('"x"', 200),
+    ("", 200),
+]
+
+
+async def test_if_none_match(open_live: Live, subtests: pytest.Subtests) -> None:
+    for sent, status in IF_NONE_MATCH:
+        with subtests.test(f"{sent!r:.40} {status!r:.40}"):
+            await _check_if_none_match(open_live, sent, status)
+
+
+async def _check_if_none_match(open_live: Live, sent: str, status: int) -> None:
     await open_live.client.push_blob("a/b", CONTENT)
     for method in ("GET", "HEAD"):
         answer = (await open_live.client.send(method, BLOB, None, {"If-None-Match": sent})).expect(status)
@@ -215,18 +233,23 @@ async def _none_open(folder: Path) -> bool:
     return not _open_files(folder)
 
 
-@pytest.mark.parametrize(
-    ("method", "headers"),
-    [
-        ("GET", {}),
-        ("HEAD", {}),
-        ("GET", {"Range": "bytes=0-1"}),
-        ("GET", {"Range": "bytes=0-1,3-3"}),
-        ("GET", {"Range": "bytes=9-"}),
-        ("GET", {"If-None-Match": "*"}),
-    ],
-)
-async def test_no_answer_leaves_a_file_open(open_live: Live, method: str, headers: dict[str, str]) -> None:
+NO_ANSWER_LEAVES_A_FILE_OPEN: Final = [
+    ("GET", {}),
+    ("HEAD", {}),
+    ("GET", {"Range": "bytes=0-1"}),
+    ("GET", {"Range": "bytes=0-1,3-3"}),
+    ("GET", {"Range": "bytes=9-"}),
+    ("GET", {"If-None-Match": "*"}),
+]
+
+
+async def test_no_answer_leaves_a_file_open(open_live: Live, subtests: pytest.Subtests) -> None:
+    for method, headers in NO_ANSWER_LEAVES_A_FILE_OPEN:
+        with subtests.test(f"{method!r:.40} {headers!r:.40}"):
+            await _check_no_answer_leaves_a_file_open(open_live, method, headers)
+
+
+async def _check_no_answer_leaves_a_file_open(open_live: Live, method: str, headers: dict[str, str]) -> None:
     await open_live.client.push_blob("a/b", CONTENT)
     await open_live.client.send(method, BLOB, None, headers)
     await until(lambda: _none_open(open_live.data / "blobs"))

@@ -34,8 +34,13 @@ BYTES: Final = {
 }
 
 
-@pytest.mark.parametrize("words", BYTES)
-async def test_bytes_come_back_as_they_were_pushed(client: Client, words: str) -> None:
+async def test_bytes_come_back_as_they_were_pushed(client: Client, subtests: pytest.Subtests) -> None:
+    for words in BYTES:
+        with subtests.test(f"{words!r:.40}"):
+            await _check_bytes_come_back_as_they_were_pushed(client, words)
+
+
+async def _check_bytes_come_back_as_they_were_pushed(client: Client, words: str) -> None:
     content = BYTES[words]
     pushed = (await client.put(V1, content, Content_Type=OCI_INDEX)).expect(201)
     assert pushed.headers["Docker-Content-Digest"] == Digest.of(content)
@@ -75,19 +80,26 @@ async def test_what_was_authorized_is_cached_in_private(client: Client) -> None:
     assert by_digest.headers["Cache-Control"] == "private, max-age=31536000, immutable"
 
 
-@pytest.mark.parametrize(
-    "accept",
-    [
-        "*/*",
-        "",
-        "text/html",
-        OCI_MANIFEST,
-        f"{OCI_MANIFEST}, {OCI_INDEX};q=0",
-        f"{DOCKER_MANIFEST}, */*;q=0.1",
-        ";;,",
-    ],
-)
-async def test_stored_manifest_is_sent_whatever_is_accepted(client: Client, accept: str) -> None:
+STORED_MANIFEST_IS_SENT_WHATEVER_IS_ACCEPTED: Final = [
+    "*/*",
+    "",
+    "text/html",
+    OCI_MANIFEST,
+    f"{OCI_MANIFEST}, {OCI_INDEX};q=0",
+    f"{DOCKER_MANIFEST}, */*;q=0.1",
+    ";;,",
+]
+
+
+async def test_stored_manifest_is_sent_whatever_is_accepted(
+    client: Client, subtests: pytest.Subtests
+) -> None:
+    for accept in STORED_MANIFEST_IS_SENT_WHATEVER_IS_ACCEPTED:
+        with subtests.test(f"{accept!r:.40}"):
+            await _check_stored_manifest_is_sent_whatever_is_accepted(client, accept)
+
+
+async def _check_stored_manifest_is_sent_whatever_is_accepted(client: Client, accept: str) -> None:
     await client.push_manifest("a/b", "v1", INDEX)
     for method in ("GET", "HEAD"):
         answer = (await client.send(method, V1, None, {"Accept": accept})).expect(200)
@@ -95,22 +107,29 @@ async def test_stored_manifest_is_sent_whatever_is_accepted(client: Client, acce
         assert answer.headers["Docker-Content-Digest"] == INDEX.digest
 
 
-@pytest.mark.parametrize("by_tag", [True, False])
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        ('"{digest}"', 304),
-        ("{digest}", 304),
-        ('W/"{digest}"', 304),
-        ('"x", "{digest}"', 304),
-        ("x,{digest}", 304),
-        ("*", 304),
-        ('"{other}"', 200),
-        ("", 200),
-        (",", 200),
-    ],
-)
-async def test_if_none_match(client: Client, sent: str, status: int, by_tag: bool) -> None:
+IF_NONE_MATCH_SENT_STATUS: Final = [
+    ('"{digest}"', 304),
+    ("{digest}", 304),
+    ('W/"{digest}"', 304),
+    ('"x", "{digest}"', 304),
+    ("x,{digest}", 304),
+    ("*", 304),
+    ('"{other}"', 200),
+    ("", 200),
+    (",", 200),
+]
+
+IF_NONE_MATCH_BY_TAG: Final = [True, False]
+
+
+async def test_if_none_match(client: Client, subtests: pytest.Subtests) -> None:
+    for sent, status in IF_NONE_MATCH_SENT_STATUS:
+        for by_tag in IF_NONE_MATCH_BY_TAG:
+            with subtests.test(f"{sent!r:.40} {status!r:.40} {by_tag!r:.40}"):
+                await _check_if_none_match(client, sent, status, by_tag)
+
+
+async def _check_if_none_match(client: Client, sent: str, status: int, by_tag: bool) -> None:
     await client.push_manifest("a/b", "v1", INDEX)
     target = V1 if by_tag else f"/v2/a/b/manifests/{INDEX.digest}"
     value = sent.format(digest=INDEX.digest, other=OTHER.digest)
@@ -125,17 +144,24 @@ async def test_if_none_match(client: Client, sent: str, status: int, by_tag: boo
 # -- media types -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", [None, OCI_INDEX], ids=["silent", "said"])
-@pytest.mark.parametrize(
-    ("content_type", "stored"),
-    [
-        (OCI_INDEX, OCI_INDEX),
-        (f"{OCI_INDEX}; charset=utf-8", OCI_INDEX),
-        (f"{OCI_INDEX};a=b;c", OCI_INDEX),
-        (f" {OCI_INDEX} ", OCI_INDEX),
-    ],
-)
-async def test_content_type_counts_without_its_parameters(
+CONTENT_TYPE_COUNTS_WITHOUT_ITS_PARAMETERS_CONTENT_TYPE_STORED: Final = [
+    (OCI_INDEX, OCI_INDEX),
+    (f"{OCI_INDEX}; charset=utf-8", OCI_INDEX),
+    (f"{OCI_INDEX};a=b;c", OCI_INDEX),
+    (f" {OCI_INDEX} ", OCI_INDEX),
+]
+
+CONTENT_TYPE_COUNTS_WITHOUT_ITS_PARAMETERS_SAID: Final = [None, OCI_INDEX]
+
+
+async def test_content_type_counts_without_its_parameters(client: Client, subtests: pytest.Subtests) -> None:
+    for content_type, stored in CONTENT_TYPE_COUNTS_WITHOUT_ITS_PARAMETERS_CONTENT_TYPE_STORED:
+        for said in CONTENT_TYPE_COUNTS_WITHOUT_ITS_PARAMETERS_SAID:
+            with subtests.test(f"{content_type!r:.40} {stored!r:.40} {said!r:.40}"):
+                await _check_content_type_counts_without_its_parameters(client, content_type, stored, said)
+
+
+async def _check_content_type_counts_without_its_parameters(
     client: Client, content_type: str, stored: str, said: str | None
 ) -> None:
     content = json.dumps(
@@ -390,21 +416,26 @@ async def test_library_is_the_namespace_of_names_without_one(client: Client, pus
     assert (await client.get("/v2/library/library/app/tags/list")).status == 404
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a/b/c/d/e/f/g",
-        "0/0",
-        "a__b/c-d/e.f/g---h",
-        "manifests/manifests/manifests",
-        "blobs/uploads",
-        "a/blobs/uploads",
-        "tags/list",
-        "a/referrers",
-        "v2/v2",
-    ],
-)
-async def test_names_of_all_kinds(client: Client, name: str) -> None:
+NAMES_OF_ALL_KINDS: Final = [
+    "a/b/c/d/e/f/g",
+    "0/0",
+    "a__b/c-d/e.f/g---h",
+    "manifests/manifests/manifests",
+    "blobs/uploads",
+    "a/blobs/uploads",
+    "tags/list",
+    "a/referrers",
+    "v2/v2",
+]
+
+
+async def test_names_of_all_kinds(client: Client, subtests: pytest.Subtests) -> None:
+    for name in NAMES_OF_ALL_KINDS:
+        with subtests.test(f"{name!r:.40}"):
+            await _check_names_of_all_kinds(client, name)
+
+
+async def _check_names_of_all_kinds(client: Client, name: str) -> None:
     manifest = await push_image(client, name, "v1")
     assert (await client.get(f"/v2/{name}/manifests/v1")).body == manifest.content
     assert (await client.get(f"/v2/{name}/tags/list")).json() == {"name": name, "tags": ["v1"]}

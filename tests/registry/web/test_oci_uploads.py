@@ -141,19 +141,24 @@ async def test_streamed_closing_put(client: Client) -> None:
     await check_stored(client, await client.put(f"{location}?digest={DIGEST}", streamed([CONTENT])))
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "?digest={digest}",
-        "?digest={quoted}",
-        "?digest={digest}&_state=abc%3D",
-        "?_state=abc&digest={quoted}",
-        "?&digest={digest}",
-        "?a=b&a=c&digest={digest}&",
-        "?%64igest={digest}",
-    ],
-)
-async def test_digest_stands_anywhere_in_the_query(client: Client, query: str) -> None:
+DIGEST_STANDS_ANYWHERE_IN_THE_QUERY: Final = [
+    "?digest={digest}",
+    "?digest={quoted}",
+    "?digest={digest}&_state=abc%3D",
+    "?_state=abc&digest={quoted}",
+    "?&digest={digest}",
+    "?a=b&a=c&digest={digest}&",
+    "?%64igest={digest}",
+]
+
+
+async def test_digest_stands_anywhere_in_the_query(client: Client, subtests: pytest.Subtests) -> None:
+    for query in DIGEST_STANDS_ANYWHERE_IN_THE_QUERY:
+        with subtests.test(f"{query!r:.40}"):
+            await _check_digest_stands_anywhere_in_the_query(client, query)
+
+
+async def _check_digest_stands_anywhere_in_the_query(client: Client, query: str) -> None:
     location = await client.start_upload("a/b")
     query = query.format(digest=DIGEST, quoted=quote(DIGEST, safe=""))
     await check_stored(client, await client.put(location + query, CONTENT))
@@ -294,10 +299,22 @@ async def test_location_keeps_the_name_that_was_asked_for(client: Client) -> Non
     assert (await client.get(f"/v2/library/app/blobs/{DIGEST}")).body == CONTENT
 
 
-@pytest.mark.parametrize("hint", ["", "?digest-algorithm=sha512", "?digest-algorithm=sha256"])
-@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
-@pytest.mark.parametrize("patched", [0, 5, len(CONTENT)], ids=["PUT", "PATCH and PUT", "PATCH"])
-async def test_either_algorithm_by_every_flow(
+EITHER_ALGORITHM_BY_EVERY_FLOW_PATCHED: Final = [0, 5, len(CONTENT)]
+
+EITHER_ALGORITHM_BY_EVERY_FLOW_ALGORITHM: Final = ["sha256", "sha512"]
+
+EITHER_ALGORITHM_BY_EVERY_FLOW_HINT: Final = ["", "?digest-algorithm=sha512", "?digest-algorithm=sha256"]
+
+
+async def test_either_algorithm_by_every_flow(client: Client, subtests: pytest.Subtests) -> None:
+    for patched in EITHER_ALGORITHM_BY_EVERY_FLOW_PATCHED:
+        for algorithm in EITHER_ALGORITHM_BY_EVERY_FLOW_ALGORITHM:
+            for hint in EITHER_ALGORITHM_BY_EVERY_FLOW_HINT:
+                with subtests.test(f"{hint!r:.40} {algorithm!r:.40} {patched!r:.40}"):
+                    await _check_either_algorithm_by_every_flow(client, hint, algorithm, patched)
+
+
+async def _check_either_algorithm_by_every_flow(
     client: Client, hint: str, algorithm: str, patched: int
 ) -> None:
     location = check_session(await client.post(START + hint), 202, 0)
@@ -343,20 +360,25 @@ async def test_mount(client: Client) -> None:
         (await client.delete(f"/v2/a/b/blobs/{DIGEST}")).expect(202)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        f"?mount={ABSENT}&from=x/y",
-        f"?mount={DIGEST}&from=x/z",
-        f"?mount={DIGEST}&from=nowhere/z",
-        f"?mount={ABSENT}",
-        f"?from=x/y&mount={Digest.of(CONTENT, 'sha512')}",
-        f"?mount={DIGEST}&from=..%2Fx",
-        f"?mount={DIGEST}&from=UPPER",
-        "?from=x/y",
-    ],
-)
-async def test_mount_that_cannot_be_is_a_fresh_upload(client: Client, query: str) -> None:
+MOUNT_THAT_CANNOT_BE_IS_A_FRESH_UPLOAD: Final = [
+    f"?mount={ABSENT}&from=x/y",
+    f"?mount={DIGEST}&from=x/z",
+    f"?mount={DIGEST}&from=nowhere/z",
+    f"?mount={ABSENT}",
+    f"?from=x/y&mount={Digest.of(CONTENT, 'sha512')}",
+    f"?mount={DIGEST}&from=..%2Fx",
+    f"?mount={DIGEST}&from=UPPER",
+    "?from=x/y",
+]
+
+
+async def test_mount_that_cannot_be_is_a_fresh_upload(client: Client, subtests: pytest.Subtests) -> None:
+    for query in MOUNT_THAT_CANNOT_BE_IS_A_FRESH_UPLOAD:
+        with subtests.test(f"{query!r:.40}"):
+            await _check_mount_that_cannot_be_is_a_fresh_upload(client, query)
+
+
+async def _check_mount_that_cannot_be_is_a_fresh_upload(client: Client, query: str) -> None:
     await client.push_blob("x/y", CONTENT)
     location = check_session(await client.post(START + query), 202, 0)
     await check_stored(client, await client.put(f"{location}?digest={DIGEST}", CONTENT))
