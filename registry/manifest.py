@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from registry.errors import Problem, RegistryError
 from storage.digest import Digest
@@ -56,6 +56,12 @@ class _Descriptor(_Model):
         )
 
 
+# Clients in Go write an empty list as null.
+_Descriptors = Annotated[
+    tuple[_Descriptor, ...], BeforeValidator(lambda value: () if value is None else value)
+]
+
+
 class _Document(_Model):
     media_type: str | None = Field(default=None, alias="mediaType")
     artifact_type: str | None = Field(default=None, alias="artifactType", max_length=255)
@@ -66,7 +72,7 @@ class _Document(_Model):
 class _Image(_Document):
     schema_version: Literal[2] = Field(alias="schemaVersion")
     config: _Descriptor
-    layers: tuple[_Descriptor, ...]
+    layers: _Descriptors
     # An image that is an index as well means different things to different clients (CVE-2021-41190).
     manifests: None = None
 
@@ -80,7 +86,7 @@ class _Image(_Document):
 
 class _Index(_Document):
     schema_version: Literal[2] = Field(alias="schemaVersion")
-    manifests: tuple[_Descriptor, ...]
+    manifests: _Descriptors
     config: None = None
     layers: None = None
 
@@ -92,7 +98,7 @@ class _Index(_Document):
 
 
 class _Artifact(_Document):
-    blobs: tuple[_Descriptor, ...] = ()
+    blobs: _Descriptors = ()
     manifests: None = None
     config: None = None
     layers: None = None

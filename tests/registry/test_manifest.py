@@ -82,6 +82,20 @@ def test_index_names_its_children(media_type: str) -> None:
     assert (parsed.blobs, parsed.optional_blobs, parsed.artifact_type) == ((), (), None)
 
 
+@pytest.mark.parametrize(
+    ("document", "media_type"),
+    [
+        ({**IMAGE, "layers": None}, OCI_MANIFEST),
+        ({"schemaVersion": 2, "manifests": None}, OCI_INDEX),
+        ({"blobs": None}, OCI_ARTIFACT),
+    ],
+)
+def test_empty_list_may_be_written_as_null(document: dict[str, Any], media_type: str) -> None:
+    parsed = parse_manifest(encode(document), media_type)
+    assert parsed.children == ()
+    assert len(parsed.blobs) == (1 if media_type == OCI_MANIFEST else 0)
+
+
 def test_artifact_names_its_blobs() -> None:
     document = {"blobs": [describe(b"a")], "artifactType": "x/y", "subject": describe(b"s", OCI_MANIFEST)}
     parsed = parse_manifest(encode(document), OCI_ARTIFACT)
@@ -244,7 +258,6 @@ def test_artifact_that_is_something_else_too_is_refused(more: dict[str, Any]) ->
         ({**IMAGE, "schemaVersion": 3}, OCI_MANIFEST, "schemaVersion"),
         ({**IMAGE, "schemaVersion": "2"}, OCI_MANIFEST, "schemaVersion"),
         ({**IMAGE, "schemaVersion": None}, OCI_MANIFEST, "schemaVersion"),
-        ({**IMAGE, "layers": None}, OCI_MANIFEST, "layers"),
         ({**IMAGE, "layers": {}}, OCI_MANIFEST, "layers"),
         ({**IMAGE, "layers": [None]}, OCI_MANIFEST, "layers.0"),
         ({**IMAGE, "layers": [describe(b"a"), {}]}, OCI_MANIFEST, "layers.1.mediaType"),
@@ -345,7 +358,7 @@ def test_unknown_fields_may_be_deep() -> None:
     [
         (b',"schemaVersion":1}', False),
         (b',"layers":[]}', True),
-        (b',"layers":null}', False),
+        (b',"layers":{}}', False),
         (b',"mediaType":"a/b","mediaType":"%s"}' % OCI_MANIFEST.encode(), True),
         (b',"mediaType":"%s","mediaType":"a/b"}' % OCI_MANIFEST.encode(), False),
         (b',"manifests":[],"manifests":null}', True),
