@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from registry.web.outside import OutsideKeys
 from registry.web.tokens import Tokens
 from storage.blobs import BlobStore
 from storage.filesystem import FileStore
+from storage.metadata import repositories
 from storage.metadata.engine import Metadata
 
 # Hashing a password takes a core and megabytes: a few at once, the others wait in line.
@@ -68,7 +70,8 @@ async def make_app(settings: Settings, metrics_directory: Path | None = None) ->
     verifier = _verifier(settings, outside) if settings.auth == "on" else None
     gate = Gate(LocalRegistry(metadata, store, rules), accounts, verifier)
     operation = Operation(
-        metadata,
+        # As a write: the thread that writes may be stuck where reading still works.
+        partial(metadata.write, repositories.exists, "library/readiness"),
         Metrics(metrics_directory),
         origins,
         expose=settings.metrics,

@@ -50,15 +50,7 @@ RULES: Final = [
 ]
 
 # What the handlers know of storage: its words, not its tables.
-WEB_MAY_USE: Final = {
-    "registry/web/*": {"storage.digest", "storage.blobs"},
-    # The probe of readiness looks something up.
-    "registry/web/observe.py": {
-        "storage.digest",
-        "storage.metadata.engine.Metadata",
-        "storage.metadata.repositories.exists",
-    },
-}
+WEB_MAY_USE: Final = {"registry/web/*": {"storage.digest", "storage.blobs"}}
 
 # The libraries of a package are those that DESIGN gives a reason for.
 LIBRARIES: Final = {

@@ -37,14 +37,15 @@ class Job:
 
     async def run_once(self) -> bool:
         """Do the work if it is this process's turn; tell whether it was."""
+        mine = False
         try:
             now = datetime.now(UTC)
             expires_at = now + timedelta(seconds=self._interval)
-            if not await self._metadata.write(
+            mine = await self._metadata.write(
                 leases.take, self._name, self._holder, now=now, expires_at=expires_at
-            ):
-                return False
-            await self._work()
+            )
+            if mine:
+                await self._work()
         except Exception:  # noqa: BLE001 - a job must not end because one turn failed
             _log.exception("job failed", job=self._name)
-        return True
+        return mine

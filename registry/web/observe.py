@@ -1,9 +1,11 @@
 """What an operator sees: health, metrics, and one log line for each request."""
 
+import asyncio
 import hmac
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,13 +24,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from registry.errors import Problem, RegistryError
 from registry.web.origin import Origins
-from storage.metadata.engine import Metadata
-from storage.metadata.repositories import exists
 
 _log = structlog.stdlib.get_logger("longshore.access")
 
 # An id that a proxy or a client sends is taken over; not if it could forge lines or fields of a log.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# Seconds: probes give up after some of their own.
+_READY_WITHIN: Final = 3
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -75,18 +78,22 @@ class Metrics:
 
 
 class Operation:
-    """The handlers for those who run the server, and the middleware that watches it."""
+    """The handlers for those who run the server, and the middleware that watches it.
+
+    `ready` returns when requests can be answered, and raises when they cannot.
+    """
 
     def __init__(
         self,
-        metadata: Metadata,
+        ready: Callable[[], Awaitable[object]],
         metrics: Metrics,
         origins: Origins,
         *,
         expose: Literal["loopback", "open", "off"],
         metrics_token: str | None,
     ) -> None:
-        self._metadata = metadata
+        self._ready = ready
+        self._probe: asyncio.Future[object] | None = None
         self._metrics = metrics
         self._origins = origins
         self._expose = expose
@@ -105,8 +112,14 @@ class Operation:
         return web.json_response({"status": "ok"})
 
     async def get_readiness(self, _: web.Request) -> web.Response:
-        """Say that requests can be answered: the database is there."""
-        await self._metadata.read(exists, "library/readiness")
+        """Say that requests can be answered."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.ensure_future(self._ready())
+        # Not cancelled when it takes too long: it is what the next probe waits for.
+        await asyncio.wait([self._probe], timeout=_READY_WITHIN)
+        if not self._probe.done():
+            raise RegistryError(Problem.UNAVAILABLE)
+        await self._probe
         return web.json_response({"status": "ready"})
 
     async def get_metrics(self, request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from registry.web import observe
 from registry.web.observe import Metrics
 from tests.registry.logged import Line, Log, logged
 from tests.registry.web.conftest import Serving
@@ -54,6 +55,14 @@ async def test_not_ready_without_a_database_but_alive(live: Live) -> None:
     live.change(lambda db: db.exec_driver_sql("ALTER TABLE repositories RENAME TO gone"))
     assert (await live.client.get("/readyz")).status >= 500
     (await live.client.get("/healthz")).expect(200)
+
+
+async def test_not_ready_while_nothing_can_be_written(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "_READY_WITHIN", 0.05)
+    with live.engine.begin():  # holds the write lock, as a command that hangs would
+        assert (await live.client.get("/readyz")).outcome == (503, "UNAVAILABLE")
+    monkeypatch.undo()
+    (await live.client.get("/readyz")).expect(200)
 
 
 # -- who may see the metrics -----------------------------------------------------------------------------
