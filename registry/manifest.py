@@ -26,6 +26,8 @@ _SCHEMA_1: Final = frozenset(
     }
 )
 
+_MAX_PART: Final = 64
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -194,7 +196,8 @@ def _validate(model: type[M], content: bytes) -> M:
         return model.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        # A part may be a key that the client made up, of any length.
+        where = ".".join(str(part)[:_MAX_PART] for part in first["loc"])
         raise _invalid(f"{where}: {first['msg']}" if where else first["msg"]) from error
 
 

@@ -23,6 +23,9 @@ _ACTIONS: Final[dict[Action, frozenset[str]]] = {
     "delete": frozenset({"pull", "delete"}),
 }
 
+SUBJECT: Final = web.RequestKey("subject", str)
+"""Who is asking, for the log; "" for an anonymous caller."""
+
 _CATALOG: Final = Access("registry", "catalog", frozenset({"*"}))
 
 
@@ -67,7 +70,7 @@ class Gate:
             return self._registry
         token = self._read_token(request)
         identity = ANONYMOUS if token is None else await self._identify(token)
-        request["subject"] = identity.name
+        request[SUBJECT] = identity.name
         access = RequestAccess(self._accounts, identity, token)
         return Authorized(self._registry.acting_for(identity), access)
 

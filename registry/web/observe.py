@@ -23,9 +23,12 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from registry.errors import Problem, RegistryError
+from registry.web.access import SUBJECT
 from registry.web.origin import Origins
 
 _log = structlog.stdlib.get_logger("longshore.access")
+
+_ID: Final = web.RequestKey("id", str)
 
 # An id that a proxy or a client sends is taken over; not if it could forge lines or fields of a log.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -146,8 +149,8 @@ class Operation:
         @web.middleware
         async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             sent_id = request.headers.get("X-Request-ID", "")
-            request["id"] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
-            structlog.contextvars.bind_contextvars(request_id=request["id"])
+            request[_ID] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
+            structlog.contextvars.bind_contextvars(request_id=request[_ID])
             started = time.perf_counter()
             with self._metrics.in_flight.track_inprogress():
                 response: web.StreamResponse | None = None
@@ -176,7 +179,7 @@ class Operation:
             status=status,
             ms=round(seconds * 1000, 1),
             sent=sent,
-            subject=request.get("subject") or None,
+            subject=request.get(SUBJECT) or None,
             client=self._origins.client_address(request),
             agent=request.headers.get("User-Agent"),
         )
@@ -195,7 +198,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers = response.headers
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "longshore"
-    if "id" in request:
-        headers["X-Request-ID"] = request["id"]
+    if _ID in request:
+        headers["X-Request-ID"] = request[_ID]
     if request.path.startswith("/v2"):
         headers["Docker-Distribution-Api-Version"] = "registry/2.0"

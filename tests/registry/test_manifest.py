@@ -457,3 +457,7 @@ def test_every_digest_of_an_index_is_kept(entries: list[dict[str, Any]]) -> None
     parsed = parse_manifest(index(manifests=entries).content, OCI_INDEX)
     found = [*parsed.blobs, *(child.digest for child in parsed.children)]
     assert sorted(found) == sorted(entry["digest"] for entry in entries)
+
+
+def test_reason_does_not_grow_with_what_was_sent() -> None:
+    assert len(reason({**IMAGE, "annotations": {"k" * 100_000: 1}})) < 300

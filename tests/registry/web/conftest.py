@@ -1,13 +1,11 @@
 import contextlib
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 import pytest
-from aiohttp.web_exceptions import NotAppKeyWarning
 
 from auth.keys import KeyDirectory
 from registry.config import Settings
@@ -18,12 +16,6 @@ from tests.registry.web.live import CHEAP_PASSWORDS, Live, serve
 IN_MEMORY: Final = Path("/dev/shm")
 
 Serving = Callable[..., AbstractAsyncContextManager[Live]]
-
-
-@pytest.fixture(autouse=True)
-def string_keys() -> None:
-    """Allow the plain strings by which `registry.web.observe` and `access` keep notes in a request."""
-    warnings.filterwarnings("ignore", category=NotAppKeyWarning)
 
 
 @pytest.fixture(scope="session")

@@ -429,7 +429,6 @@ BAD_MANIFESTS: Final = {
     "a size above 63 bits": _sized("9223372036854775808"),
     "a bad digest": b'{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:..","size":1}]}',
     "no manifests": b'{"schemaVersion":2}',
-    "null manifests": b'{"schemaVersion":2,"manifests":null}',
     "another schema": b'{"schemaVersion":3,"manifests":[]}',
     "schema 1": b'{"schemaVersion":1,"name":"a/b","tag":"v1","fsLayers":[]}',
     "an image as well": b'{"schemaVersion":2,"manifests":[],"config":{},"layers":[]}',

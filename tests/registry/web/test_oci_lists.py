@@ -276,14 +276,19 @@ async def test_page_ends_before_the_document_grows_too_large(client: Client) -> 
     """Clients refuse an index of more than 4 MiB, so not a byte more than that is sent."""
     limit = 4 * 1024 * 1024
 
-    def entry(number: int, text: str) -> Pushable:
-        return index(subject=SUBJECT.descriptor(), annotations={"n": str(number), "text": text})
+    def entry(number: int, length: int) -> Pushable:
+        annotations = {"number": str(number), "text": "x" * length}
+        return index(subject=SUBJECT.descriptor(), annotations=annotations)
 
-    bare = len(
-        json.dumps([entry(number, "").descriptor(annotations={"n": "0", "text": ""}) for number in range(5)])
-    )
-    # Four entries of about a mebibyte fit to the byte without what stands around them, and do not with it.
-    manifests = [entry(number, "x" * ((limit - bare) // 4)) for number in range(4)] + [entry(4, "x" * 100)]
+    def listed(manifest: Pushable) -> dict[str, Any]:
+        return manifest.descriptor(annotations=json.loads(manifest.content)["annotations"])
+
+    # Four entries whose document, with all that stands around them, is one byte too long.
+    quarter = limit // 4 - 1000
+    manifests = [entry(number, quarter) for number in range(4)]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [listed(each) for each in manifests]}
+    missing = limit + 1 - len(json.dumps(document))
+    manifests[3] = entry(3, quarter + missing)
     await _push_all(client, *manifests)
     target, sizes, digests = REFERRERS, [], []
     while target:

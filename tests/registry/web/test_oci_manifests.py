@@ -29,6 +29,7 @@ BYTES: Final = {
     "spaces and order": b' {\n\t"manifests" : [ ] , "schemaVersion":2}\r\n ',
     "repeated members": b'{"schemaVersion":2,"manifests":[],"a":1,"a":2}',
     "escapes": b'{"schemaVersion":2,"manifests":[],"annotations":{"\\u0061":"\\ud83d\\ude00\\u0000"}}',
+    "an empty list of Go": b'{"schemaVersion":2,"manifests":null}',
     "UTF-8": '{"schemaVersion":2,"manifests":[],"annotations":{"a":"é🐳"}}'.encode(),
     "unknown members": b'{"schemaVersion":2,"manifests":[],"x":{"y":[1.50,-0,1e5,null]}}',
 }

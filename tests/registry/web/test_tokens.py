@@ -254,7 +254,7 @@ BAD_FORMS: Final[Mapping[str, tuple[bytes, str, int]]] = {
     "bytes": (b"grant_type=password&username=\xff", FORM, 400),
     "another charset": (b"grant_type=\xff", f"{FORM}; charset=utf-16", 400),
     "an unknown charset": (b"grant_type=refresh_token", f"{FORM}; charset=bogus", 401),
-    "many fields": (b"&".join([b"a=b"] * 5000), FORM, 400),
+    "many fields": (b"grant_type=refresh_token" + b"&a=b" * 5000, FORM, 400),
     "too many bytes": (b"grant_type=password&password=" + b"x" * 1024 * 1024, FORM, 413),
     "escaped bytes": (b"grant_type=password&username=%ff&password=%ff", FORM, 401),
     "half a surrogate pair": (b"grant_type=refresh_token&refresh_token=%ed%a0%80", FORM, 401),
@@ -670,7 +670,7 @@ async def test_admin_in_a_token_makes_no_administrator(hub: Live) -> None:
 
 
 async def test_anonymous_token_with_rights_has_those_of_nobody(hub: Live) -> None:
-    claims = _claims(sub="", account=None, admin=None)
+    claims = _claims(sub="", account=None)
     client = hub.client.with_token(_sign(hub.keys.load().signing, claims))
     (await client.get("/v2/ann/app/manifests/v1")).expect(200)
     assert (await client.delete("/v2/ann/app/manifests/v1")).outcome == (403, "DENIED")
