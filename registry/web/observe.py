@@ -118,11 +118,13 @@ class Operation:
         """Say that requests can be answered."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.ensure_future(self._ready())
-        # Not cancelled when it takes too long: it is what the next probe waits for.
-        await asyncio.wait([self._probe], timeout=_READY_WITHIN)
-        if not self._probe.done():
+        # Shared by the requests of a moment, each of which may find that another has begun the next one. Not
+        # cancelled when it takes too long: it is what the next request waits for.
+        probe = self._probe
+        await asyncio.wait([probe], timeout=_READY_WITHIN)
+        if not probe.done():
             raise RegistryError(Problem.UNAVAILABLE)
-        await self._probe
+        await probe
         return web.json_response({"status": "ready"})
 
     async def get_metrics(self, request: web.Request) -> web.Response:
