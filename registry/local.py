@@ -45,24 +45,27 @@ _MAX_REFERRERS_TAG: Final = 1024 * 1024
 _REFERRERS_TAG_HEX: Final = 64
 
 
+Sparse = Literal["none", "index", "all"]
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What an operator decides about content."""
 
-    sparse: Literal["none", "index", "all"] = "index"
+    sparse: Sparse = "index"
     """Which manifests may name content that is not here."""
     public: bool = False
     """Whether a repository that a push makes is public."""
 
 
-_DEFAULT: Final = Rules()
+DEFAULT_RULES: Final = Rules()
 
 
 class LocalRegistry:
     """A Registry over two stores, acting for `caller`. Checks no rights: `Authorized` does."""
 
     def __init__(
-        self, metadata: Metadata, store: BlobStore, rules: Rules = _DEFAULT, caller: Identity = SYSTEM
+        self, metadata: Metadata, store: BlobStore, rules: Rules = DEFAULT_RULES, caller: Identity = SYSTEM
     ) -> None:
         self.metadata = metadata
         self.store = store

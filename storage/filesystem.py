@@ -193,13 +193,8 @@ def _truncate(fd: int, offset: int) -> None:
 
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(fd, view) :]
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull("no space is left for blobs") from error
-        raise
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _publish(fd: int, staged: Path, blob: Path) -> None:

@@ -78,7 +78,7 @@ def _refusal_of(error: Exception) -> RegistryError:
     return of_storage(error) or RegistryError(Problem.INTERNAL)
 
 
-def body_of(error: RegistryError) -> dict[str, Any]:
+def _body_of(error: RegistryError) -> dict[str, Any]:
     """Return the error document of a refusal."""
     entry: dict[str, Any] = {"code": error.problem.code, "message": error.message}
     if error.detail is not None:
@@ -90,7 +90,7 @@ def _respond(request: web.Request, error: RegistryError, headers: Mapping[str, s
     if request.writer.output_size > 0:
         # The response has begun. Text appended to it would pass for content.
         return _break_off(request)
-    return web.json_response(body_of(error), status=error.problem.status, headers=headers)
+    return web.json_response(_body_of(error), status=error.problem.status, headers=headers)
 
 
 def _headers_of(request: web.Request, error: RegistryError) -> dict[str, str]:

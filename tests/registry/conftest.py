@@ -10,7 +10,7 @@ from sqlalchemy import delete
 
 from auth.identity import SYSTEM, Identity
 from registry.interface import Registry
-from registry.local import LocalRegistry, Rules
+from registry.local import DEFAULT_RULES, LocalRegistry, Rules
 from storage.filesystem import FileStore
 from storage.metadata import schema
 from storage.metadata.engine import Connection
@@ -74,7 +74,7 @@ async def open_registry(kind: str, stores: Stores) -> AsyncIterator[OpenRegistry
     """Open a registry over the test's stores with other rules, or for another caller."""
     async with contextlib.AsyncExitStack() as opened:
 
-        async def open_(*, rules: Rules = Rules(), caller: Identity = SYSTEM) -> Registry:  # noqa: B008
+        async def open_(*, rules: Rules = DEFAULT_RULES, caller: Identity = SYSTEM) -> Registry:
             return await opened.enter_async_context(REGISTRIES[kind](stores, rules, caller))
 
         yield open_

@@ -13,7 +13,7 @@ from typing import Final
 from auth.identity import SYSTEM, Identity
 from registry.authorized import Action, Authorized
 from registry.interface import Registry
-from registry.local import LocalRegistry, Rules
+from registry.local import DEFAULT_RULES, LocalRegistry, Rules
 from registry.names import RepositoryName
 from storage.blobs import BlobStore
 from storage.filesystem import FileStore
@@ -27,7 +27,7 @@ class Stores:
     metadata: Metadata
     store: BlobStore
 
-    def registry(self, rules: Rules = Rules(), caller: Identity = SYSTEM) -> LocalRegistry:  # noqa: B008
+    def registry(self, rules: Rules = DEFAULT_RULES, caller: Identity = SYSTEM) -> LocalRegistry:
         """Return a registry as one process has it."""
         return LocalRegistry(self.metadata, self.store, rules, caller)
 

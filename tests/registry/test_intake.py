@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -98,8 +99,8 @@ async def test_bytes_are_stored_in_order(parts: list[bytes], hashed: bool) -> No
     # Whatever a crash costs, it is a checkpoint's distance and one batch more at most.
     reached = [0, *checkpoints.offsets, len(content)]
     largest = max((len(part) for part in parts), default=0)
-    assert all(later - earlier < CHECKPOINT + BATCH + largest for earlier, later in zip(reached, reached[1:]))  # noqa: B905, RUF007
-    assert all(later - earlier >= CHECKPOINT for earlier, later in zip(reached, reached[1:-1]))  # noqa: B905, RUF007
+    assert all(later - earlier < CHECKPOINT + BATCH + largest for earlier, later in pairwise(reached))
+    assert all(later - earlier >= CHECKPOINT for earlier, later in pairwise(reached[:-1]))
 
 
 async def test_bytes_are_stored_while_others_arrive() -> None:

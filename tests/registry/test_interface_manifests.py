@@ -8,7 +8,7 @@ import pytest
 
 from registry.errors import Problem, RegistryError
 from registry.interface import Condition, Registry
-from registry.local import Rules
+from registry.local import Rules, Sparse
 from registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_ARTIFACT, OCI_INDEX, OCI_MANIFEST
 from registry.names import Tag
 from storage.digest import Digest
@@ -351,8 +351,8 @@ CASES: dict[str, Content] = {
     ("sparse", "allowed"),
     [("none", ()), ("index", ("index", "cache")), ("all", ("image", "index", "cache", "artifact"))],
 )
-async def test_sparse(open_registry: OpenRegistry, sparse: str, allowed: Sequence[str], case: str) -> None:
-    registry = await open_registry(rules=Rules(sparse=sparse))  # type: ignore[arg-type]
+async def test_sparse(open_registry: OpenRegistry, sparse: Sparse, allowed: Sequence[str], case: str) -> None:
+    registry = await open_registry(rules=Rules(sparse=sparse))
     await push_blob(registry, APP, b"{}")
     if case.startswith(tuple(allowed)):
         await put(registry, APP, CASES[case])
@@ -370,9 +370,9 @@ async def test_sparse(open_registry: OpenRegistry, sparse: str, allowed: Sequenc
     [ONE, index(ONE, tags=["v1"]), index(index(ONE), TWO, tags=["v1"]), replace(CACHE_INDEX, tags=("v1",))],
 )
 async def test_whole_content_is_taken_whatever_the_rule(
-    open_registry: OpenRegistry, sparse: str, content: Content
+    open_registry: OpenRegistry, sparse: Sparse, content: Content
 ) -> None:
-    registry = await open_registry(rules=Rules(sparse=sparse))  # type: ignore[arg-type]
+    registry = await open_registry(rules=Rules(sparse=sparse))
     for blob in (b"layer", b"{}"):
         await push_blob(registry, APP, blob)
     await push(registry, {APP: content})
@@ -389,17 +389,17 @@ async def test_child_in_another_repository_is_missing(open_registry: OpenRegistr
 @pytest.mark.parametrize("layer", FOREIGN, ids=["docker", "oci", "urls"])
 @pytest.mark.parametrize("sparse", ["none", "index", "all"])
 async def test_layer_that_clients_do_not_push_is_not_asked_for(
-    open_registry: OpenRegistry, sparse: str, layer: dict[str, object]
+    open_registry: OpenRegistry, sparse: Sparse, layer: dict[str, object]
 ) -> None:
-    registry = await open_registry(rules=Rules(sparse=sparse))  # type: ignore[arg-type]
+    registry = await open_registry(rules=Rules(sparse=sparse))
     await push_blob(registry, APP, b"{}")
     await put(registry, APP, image(tags=["v1"], layers=[layer]))
     await registry.find_manifest(name(APP), V1)
 
 
 @pytest.mark.parametrize("sparse", ["none", "index", "all"])
-async def test_subject_need_not_be_there(open_registry: OpenRegistry, sparse: str) -> None:
-    registry = await open_registry(rules=Rules(sparse=sparse))  # type: ignore[arg-type]
+async def test_subject_need_not_be_there(open_registry: OpenRegistry, sparse: Sparse) -> None:
+    registry = await open_registry(rules=Rules(sparse=sparse))
     await push_blob(registry, APP, b"{}")
     pushed = await put(registry, APP, image(subject=ONE.descriptor))
     assert pushed.subject == ONE.digest
