@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final, Protocol
 
 from auth.passwords import Passwords, Verdict
@@ -33,23 +34,69 @@ class TooManyAttempts(AuthenticationFailed):
         self.retry_after = retry_after
 
 
+class Permission(IntEnum):
+    """How far an access token goes at most; a higher permission includes the lower ones."""
+
+    READ = 1
+    """See and pull."""
+    WRITE = 2
+    """Push, and edit what a repository says of itself."""
+    DELETE = 3
+    """Delete tags, manifests and repositories."""
+    ADMIN = 4
+    """Everything else that the account may do: people, tokens, settings of repositories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What bounds a caller who came with an access token, besides the rights of its account.
+
+    `repositories`: ids of the only repositories that it is for; None is all of them.
+    """
+
+    token_id: int
+    permission: Permission
+    repositories: frozenset[int] | None = None
+
+    def covers(self, permission: Permission, repository_id: int | None) -> bool:
+        """Tell whether the token is good for this on the repository; None is one that does not exist yet."""
+        return self.permission >= permission and (
+            self.repositories is None or repository_id in self.repositories
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who is asking. The name "" is the anonymous caller.
 
     `external`: known through a token of an outside issuer; that token's scope is authoritative and there is
-    no account here.
+    no account here. `limit`: of the access token that the caller came with.
     """
 
     account_id: int | None
     name: str
     is_admin: bool = False
     external: bool = False
+    limit: Limit | None = None
 
     @property
     def is_anonymous(self) -> bool:
         """Whether nobody in particular is asking."""
         return not self.name
+
+    @property
+    def administers(self) -> bool:
+        """Whether the caller may do everything: an administrator who came with no lesser token."""
+        return self.is_admin and self.may(Permission.ADMIN) and self.sees_all
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every repository may be known to the caller."""
+        return self.is_admin and (self.limit is None or self.limit.repositories is None)
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether what the caller came with is good for this on anything."""
+        return self.limit is None or self.limit.permission >= permission
 
 
 ANONYMOUS: Final = Identity(account_id=None, name="")

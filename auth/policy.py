@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from auth.identity import Identity
+from auth.identity import Identity, Permission
 from auth.scope import EVERY_ACTION, Access, Scope
 
 NOTHING: Final[frozenset[str]] = frozenset()
@@ -39,6 +39,7 @@ class Standing:
     public: bool
     namespace_exists: bool
     role: Role | None = None
+    repository_id: int | None = None
 
     @property
     def may_create(self) -> bool:
@@ -53,6 +54,17 @@ def allowed_actions(identity: Identity, standing: Standing) -> frozenset[str]:
     """
     if identity.external:
         raise ValueError("the scope of an external identity is in its token")
+    allowed = _actions_of_account(identity, standing)
+    limit = identity.limit
+    if limit is None:
+        return allowed
+    if not limit.covers(Permission.READ, standing.repository_id):
+        # For this repository the token is nothing: who has it is no worse off than without it.
+        return allowed & _PULL if standing.public else NOTHING
+    return allowed & _ACTIONS_WITH[limit.permission]
+
+
+def _actions_of_account(identity: Identity, standing: Standing) -> frozenset[str]:
     if identity.is_admin:
         return _EVERYTHING
     role = None if identity.is_anonymous else standing.role
@@ -86,3 +98,9 @@ def _meet(requested: frozenset[str], allowed: frozenset[str]) -> frozenset[str]:
 
 
 _ACTIONS_OF: Final = {Role.READ: _PULL, Role.WRITE: _PUSH, Role.ADMIN: _EVERYTHING}
+_ACTIONS_WITH: Final = {
+    Permission.READ: _PULL,
+    Permission.WRITE: _PUSH,
+    Permission.DELETE: _PUSH | {"delete"},
+    Permission.ADMIN: _EVERYTHING,
+}

@@ -86,7 +86,7 @@ class LocalRegistry:
 
     @property
     def _viewer(self) -> Viewer:
-        return Viewer(self.caller.account_id, sees_all=self.caller.is_admin)
+        return Viewer(self.caller.account_id, sees_all=self.caller.sees_all)
 
     # -- manifests -------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class LocalRegistry:
 
     async def start_upload(self, repository: RepositoryName, algorithm: str) -> Upload:
         # Before the bytes come: who may push can still lack a namespace to push to.
-        if not self.caller.is_admin and not await self.metadata.lookup(repositories.can_be_made, repository):
+        if not self.caller.administers and not await self.metadata.lookup(repositories.can_be_made, repository):
             raise _namespace_missing()
         return self._describe_upload(await self.uploads.start(repository, self._actor, algorithm))
 
@@ -325,7 +325,7 @@ class LocalRegistry:
         public = self.rules.public or repository.startswith(f"{LIBRARY}/")
         try:
             return repositories.ensure(
-                db, repository, public=public, make_namespace=self.caller.is_admin, now=now
+                db, repository, public=public, make_namespace=self.caller.administers, now=now
             )
         except repositories.NamespaceMissing as error:
             raise _namespace_missing() from error

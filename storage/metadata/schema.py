@@ -1,7 +1,7 @@
 """The tables. Alembic's migrations make them; a test holds the two against each other.
 
-Room is left for organizations and teams: a namespace is owned by an account or by nobody, and roles are
-rows of their own beside accounts.
+A namespace is owned by one account, or is an organization with members, or belongs to nobody (`library`).
+What may be edited carries a `version` that each edit raises: two people who edit at once do not lose a word.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -24,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
+    false,
 )
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +68,10 @@ accounts: Final = Table(
     Column("is_admin", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("disabled_at", Instant),
+    Column("full_name", String, nullable=False, server_default=""),
+    Column("about", String, nullable=False, server_default=""),
+    Column("website", String, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False, server_default="1"),
     # The id of an account that is gone never comes again: tokens name it.
     sqlite_autoincrement=True,
 )
@@ -77,6 +83,54 @@ namespaces: Final = Table(
     Column("name", _BYTEWISE, nullable=False, unique=True),
     Column("owner_id", Integer, ForeignKey("accounts.id"), index=True),
     Column("created_at", Instant, nullable=False),
+    Column("is_organization", Boolean, nullable=False, server_default=false()),
+    Column("full_name", String, nullable=False, server_default=""),
+    Column("about", String, nullable=False, server_default=""),
+    Column("website", String, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False, server_default="1"),
+)
+
+# Who belongs to an organization; an owner has the role admin on its namespace.
+organization_members: Final = Table(
+    "organization_members",
+    metadata,
+    Column("namespace_id", ForeignKey("namespaces.id", ondelete="CASCADE"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("is_owner", Boolean, nullable=False),
+    Column("joined_at", Instant, nullable=False),
+)
+
+# A robot is an account without a password and without a namespace, called `organization+name`.
+robots: Final = Table(
+    "robots",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "namespace_id", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("about", String, nullable=False, server_default=""),
+)
+
+teams: Final = Table(
+    "teams",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column(
+        "namespace_id", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("name", _BYTEWISE, nullable=False),
+    Column("about", String, nullable=False, server_default=""),
+    Column("role", SmallInteger),  # on the whole namespace
+    Column("created_at", Instant, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    UniqueConstraint("namespace_id", "name"),
+)
+
+team_members: Final = Table(
+    "team_members",
+    metadata,
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
 repositories: Final = Table(
@@ -87,6 +141,73 @@ repositories: Final = Table(
     Column("name", _BYTEWISE, nullable=False, unique=True),
     Column("is_public", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
+    Column("summary", String, nullable=False, server_default=""),
+    Column("overview", Text, nullable=False, server_default=""),  # Markdown
+    Column("deprecation", String),  # what to tell whoever pulls
+    Column("archived_at", Instant),
+    # What was tagged last: "image", "chart" or "artifact".
+    Column("kind", String, nullable=False, server_default="image"),
+    Column("last_pushed_at", Instant),
+    Column("last_pulled_at", Instant),
+    # Sums, kept here to sort by: of `stars` and of `pulls`.
+    Column("star_count", Integer, nullable=False, server_default="0"),
+    Column("pull_count", BigInteger, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Index(None, "namespace_id", "name"),
+    Index(None, "star_count", "name"),
+    Index(None, "pull_count", "name"),
+    Index(None, "last_pushed_at", "name"),
+)
+
+# Former names of repositories: clients can still pull by them.
+repository_aliases: Final = Table(
+    "repository_aliases",
+    metadata,
+    Column("name", _BYTEWISE, primary_key=True),
+    Column(
+        "repository_id",
+        Integer,
+        ForeignKey("repositories.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    Column("created_at", Instant, nullable=False),
+)
+
+repository_categories: Final = Table(
+    "repository_categories",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("category", String, primary_key=True),
+    Index(None, "category", "repository_id"),
+)
+
+stars: Final = Table(
+    "stars",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("starred_at", Instant, nullable=False),
+)
+
+team_repository_roles: Final = Table(
+    "team_repository_roles",
+    metadata,
+    Column("team_id", ForeignKey("teams.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("role", SmallInteger, nullable=False),
+)
+
+# Pulls and pushes by tag and day; the tag "" is for what was pulled by a digest that no tag means.
+statistics: Final = Table(
+    "statistics",
+    metadata,
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970, in UTC
+    Column("tag", _BYTEWISE, primary_key=True),
+    Column("pulls", BigInteger, nullable=False),  # GET of a manifest
+    Column("checks", BigInteger, nullable=False),  # HEAD of a manifest
+    Column("pushes", BigInteger, nullable=False),
 )
 
 namespace_roles: Final = Table(
@@ -161,10 +282,13 @@ tags: Final = Table(
     Column("digest", String, nullable=False),
     Column("tagged_at", Instant, nullable=False),
     Column("tagged_by", String),
+    Column("deprecation", String),  # what to tell whoever pulls by this tag
+    Column("last_pulled_at", Instant),
     ForeignKeyConstraint(
         ["repository_id", "digest"], ["manifests.repository_id", "manifests.digest"], ondelete="CASCADE"
     ),
     Index(None, "repository_id", "digest"),
+    Index(None, "repository_id", "tagged_at", "name"),
 )
 
 uploads: Final = Table(
@@ -189,6 +313,64 @@ refresh_tokens: Final = Table(
     Column("client_id", String, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False, index=True),
+    # The access token that was the password, which limits this one and ends it.
+    Column("access_token_id", Integer, ForeignKey("access_tokens.id", ondelete="CASCADE"), index=True),
+)
+
+# Personal access tokens, and those of robots.
+access_tokens: Final = Table(
+    "access_tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("secret_hash", String, nullable=False, unique=True),
+    Column("permission", SmallInteger, nullable=False),  # as in auth.identity.Permission
+    Column("is_limited", Boolean, nullable=False),  # to the repositories of access_token_repositories
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, index=True),
+    Column("last_used_at", Instant),
+    # The id of a token that is gone never comes again: the JWTs that it was exchanged for name it.
+    sqlite_autoincrement=True,
+)
+
+access_token_repositories: Final = Table(
+    "access_token_repositories",
+    metadata,
+    Column("token_id", ForeignKey("access_tokens.id", ondelete="CASCADE"), primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True, index=True),
+)
+
+# Who is signed in to the pages.
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("secret_hash", String, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("address", String, nullable=False),
+    Column("agent", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Links that make an account, or a member of an organization, or both.
+invitations: Final = Table(
+    "invitations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("secret_hash", String, nullable=False, unique=True),
+    Column("namespace_id", Integer, ForeignKey("namespaces.id", ondelete="CASCADE"), index=True),
+    Column("team_id", Integer, ForeignKey("teams.id", ondelete="CASCADE"), index=True),
+    Column("as_owner", Boolean, nullable=False),
+    Column("note", String, nullable=False),
+    Column("invited_by", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("accepted_at", Instant),
+    Column("accepted_by", String),
 )
 
 login_failures: Final = Table(
