@@ -43,6 +43,12 @@ class Problem(Enum):
     NOT_FOUND = ("UNSUPPORTED", 404, "there is no such endpoint")
     METHOD_NOT_ALLOWED = ("UNSUPPORTED", 405, "the endpoint does not know this method")
     TOO_MANY_REQUESTS = ("TOOMANYREQUESTS", 429, "too many requests")
+    # Of the catalog's interface and pages alone, where the name of the row is the code.
+    NOT_HERE = ("NAME_UNKNOWN", 404, "there is no such thing, or it is not yours to see")
+    NAME_TAKEN = ("DENIED", 409, "the name is taken")
+    CONFLICT = ("DENIED", 409, "things are not as this needs them")
+    INVALID = ("UNSUPPORTED", 422, "something that was said cannot be")
+    EDITED = ("DENIED", 412, "it was changed meanwhile: look again, then decide")
     STORE_FULL = ("DENIED", 507, "the registry has no room for more")
     UNAVAILABLE = ("UNAVAILABLE", 503, "the registry cannot answer now, try again")
     INTERNAL = ("UNKNOWN", 500, "the registry failed; its log says more under the request's id")
