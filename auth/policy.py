@@ -40,6 +40,9 @@ class Standing:
     namespace_exists: bool
     role: Role | None = None
     repository_id: int | None = None
+    name: str = ""
+    """What the repository is called now, where it was asked for by a former name."""
+    archived: bool = False
 
     @property
     def may_create(self) -> bool:
@@ -55,6 +58,8 @@ def allowed_actions(identity: Identity, standing: Standing) -> frozenset[str]:
     if identity.external:
         raise ValueError("the scope of an external identity is in its token")
     allowed = _actions_of_account(identity, standing)
+    if standing.archived:
+        allowed -= {"push"}
     limit = identity.limit
     if limit is None:
         return allowed

@@ -42,6 +42,9 @@ class StoredAccounts:
             public=rights.is_public,
             namespace_exists=rights.namespace_exists,
             role=None if rights.role is None else Role(rights.role),
+            repository_id=rights.repository_id,
+            name=rights.name,
+            archived=rights.is_archived,
         )
 
     async def add_refresh_token(self, identity: Identity, client_id: str) -> str | None:

@@ -25,18 +25,27 @@ from storage.digest import Digest
 Action = Literal["pull", "push", "delete"]
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount that is allowed as far as `may_read`; the names are those of now."""
+
+    repository: RepositoryName
+    source: RepositoryName | None
+    may_read: bool
+
+
 class Access(Protocol):
     """What the caller of one request may do."""
 
-    async def require(self, repository: RepositoryName, action: Action) -> None:
-        """Return if the caller may do this.
+    async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
+        """Return what the repository is called now, which may be another name, if the caller may do this.
 
         Raises:
             RegistryError: UNAUTHORIZED where a better token may help, else DENIED.
         """
 
-    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> bool:
-        """Require push on `repository`, and tell whether the caller may pull from `source` as well.
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:
+        """Require push on `repository`, and find out whether the caller may pull from `source` as well.
 
         Raises:
             RegistryError: as `require` does; UNAUTHORIZED also where only the token lacks the pull.
@@ -58,11 +67,11 @@ class Authorized:
     access: Access
 
     async def find_manifest(self, repository: RepositoryName, reference: Reference) -> Descriptor:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.find_manifest(repository, reference)
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> Manifest:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.get_manifest(repository, reference)
 
     async def put_manifest(
@@ -75,62 +84,63 @@ class Authorized:
         tags: Sequence[Tag],
         condition: Condition,
     ) -> PushedManifest:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         return await self.registry.put_manifest(
             repository, body, media_type, digest=digest, tags=tags, condition=condition
         )
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> None:
-        await self.access.require(repository, "delete")
+        repository = await self.access.require(repository, "delete")
         await self.registry.delete_manifest(repository, digest)
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        await self.access.require(repository, "delete")
+        repository = await self.access.require(repository, "delete")
         await self.registry.delete_tag(repository, tag)
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> Descriptor:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.find_blob(repository, digest)
 
     async def open_blob(self, repository: RepositoryName, digest: Digest) -> Blob:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.open_blob(repository, digest)
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
-        await self.access.require(repository, "delete")
+        repository = await self.access.require(repository, "delete")
         await self.registry.delete_blob(repository, digest)
 
     async def mount_blob(
         self, repository: RepositoryName, digest: Digest, source: RepositoryName | None
     ) -> Descriptor | None:
-        if not await self.access.require_mount(repository, source):
+        mount = await self.access.require_mount(repository, source)
+        if not mount.may_read:
             return None
-        return await self.registry.mount_blob(repository, digest, source)
+        return await self.registry.mount_blob(mount.repository, digest, mount.source)
 
     async def start_upload(self, repository: RepositoryName, algorithm: str) -> Upload:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         return await self.registry.start_upload(repository, algorithm)
 
     async def get_upload(self, repository: RepositoryName, upload_id: str) -> Upload:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         return await self.registry.get_upload(repository, upload_id)
 
     async def append_upload(self, repository: RepositoryName, upload_id: str, chunk: Chunk) -> Upload:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         return await self.registry.append_upload(repository, upload_id, chunk)
 
     async def finish_upload(
         self, repository: RepositoryName, upload_id: str, digest: Digest, chunk: Chunk
     ) -> Descriptor:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         return await self.registry.finish_upload(repository, upload_id, digest, chunk)
 
     async def cancel_upload(self, repository: RepositoryName, upload_id: str) -> None:
-        await self.access.require(repository, "push")
+        repository = await self.access.require(repository, "push")
         await self.registry.cancel_upload(repository, upload_id)
 
     async def list_tags(self, repository: RepositoryName, *, last: str, limit: int) -> Page[str]:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.list_tags(repository, last=last, limit=limit)
 
     async def list_repositories(self, *, last: str, limit: int) -> Page[str]:
@@ -146,7 +156,7 @@ class Authorized:
         last: str,
         limit: int,
     ) -> Page[Descriptor]:
-        await self.access.require(repository, "pull")
+        repository = await self.access.require(repository, "pull")
         return await self.registry.list_referrers(
             repository, subject, artifact_type=artifact_type, last=last, limit=limit
         )

@@ -26,7 +26,7 @@ class Listing(Generic[T]):
 
 
 def page(found: Sequence[T], limit: int, key: Callable[[T], tuple[Any, ...]]) -> Listing[T]:
-    """Return the first `limit` of `found`, which was asked for one more; `key` says what the next are behind."""
+    """Return the first `limit` of `found`, one more was asked for; `key` says where a page ends."""
     if len(found) <= limit:
         return Listing(found)
     items = found[:limit]

@@ -86,7 +86,7 @@ class LocalRegistry:
 
     @property
     def _viewer(self) -> Viewer:
-        return Viewer(self.caller.account_id, sees_all=self.caller.sees_all)
+        return viewer_of(self.caller)
 
     # -- manifests -------------------------------------------------------------------------------------
 
@@ -224,7 +224,9 @@ class LocalRegistry:
 
     async def start_upload(self, repository: RepositoryName, algorithm: str) -> Upload:
         # Before the bytes come: who may push can still lack a namespace to push to.
-        if not self.caller.administers and not await self.metadata.lookup(repositories.can_be_made, repository):
+        if not self.caller.administers and not await self.metadata.lookup(
+            repositories.can_be_made, repository
+        ):
             raise _namespace_missing()
         return self._describe_upload(await self.uploads.start(repository, self._actor, algorithm))
 
@@ -329,6 +331,12 @@ class LocalRegistry:
             )
         except repositories.NamespaceMissing as error:
             raise _namespace_missing() from error
+
+
+def viewer_of(caller: Identity) -> Viewer:
+    """Return whose eyes the lists for this caller are made for."""
+    only = None if caller.limit is None else caller.limit.repositories
+    return Viewer(caller.account_id, sees_all=caller.is_admin, only=only)
 
 
 class _BytesReader:

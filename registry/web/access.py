@@ -5,12 +5,12 @@ from typing import Final
 
 from aiohttp import web
 
-from auth.identity import ANONYMOUS, Identity
+from auth.identity import ANONYMOUS, SYSTEM, Identity
 from auth.policy import allowed_actions
 from auth.scope import Access, Scope
 from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken
 from registry.accounts import StoredAccounts
-from registry.authorized import Action, Authorized
+from registry.authorized import Action, Authorized, Mount
 from registry.errors import Problem, RegistryError
 from registry.interface import Registry
 from registry.local import LocalRegistry
@@ -67,7 +67,7 @@ class Gate:
             Challenge: the credentials are not a valid token.
         """
         if self._verifier is None:
-            return self._registry
+            return Authorized(self._registry, OpenAccess(self._accounts))
         token = self._read_token(request)
         identity = ANONYMOUS if token is None else await self._identify(token)
         request[SUBJECT] = identity.name
@@ -119,22 +119,28 @@ class RequestAccess:
     identity: Identity
     token: VerifiedToken | None
 
-    async def require(self, repository: RepositoryName, action: Action) -> None:
-        """Return if the caller may do this; what may not be seen looks like what is not there."""
+    async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
+        """Return the name of now; what may not be seen looks like what is not there."""
         if not self._in_token(repository, action):
             raise self._challenge(_needed(repository, action))
-        if not await self._has_right(repository, action):
+        name, allowed = await self._look_up(repository)
+        if action not in allowed:
             if self.token is None:
                 raise self._challenge(_needed(repository, action))
             raise RegistryError(Problem.DENIED)
+        if name != repository and action != "pull":
+            raise RegistryError(Problem.DENIED, f"{repository} is called {name} now")
+        return name
 
-    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> bool:
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:
         """Require push; and pull from the source where that only takes a better token."""
-        may_read = source is None or await self._has_right(source, "pull")
-        if source is not None and may_read and not self._in_token(source, "pull"):
-            raise self._challenge(_needed(repository, "push") | _needed(source, "pull"))
-        await self.require(repository, "push")
-        return may_read
+        may_read, name = True, source
+        if source is not None:
+            name, allowed = await self._look_up(source)
+            may_read = "pull" in allowed
+            if may_read and not self._in_token(source, "pull"):
+                raise self._challenge(_needed(repository, "push") | _needed(source, "pull"))
+        return Mount(await self.require(repository, "push"), name, may_read)
 
     async def require_catalog(self) -> None:
         """Return if there is a token for the catalog: the list itself holds only what the caller may see."""
@@ -146,14 +152,38 @@ class RequestAccess:
             return True  # nobody in particular: the rights decide
         return any(self.token.scope.allows("repository", name, action) for name in repository.aliases)
 
-    async def _has_right(self, repository: RepositoryName, action: Action) -> bool:
-        if self.identity.external:
-            return self._in_token(repository, action)
+    async def _look_up(self, repository: RepositoryName) -> tuple[RepositoryName, frozenset[str]]:
+        """Return what the repository is called now, and what the caller may do there."""
         standing = await self.accounts.standing(self.identity, repository)
-        return action in allowed_actions(self.identity, standing)
+        name = RepositoryName(standing.name)
+        if not self.identity.external:
+            return name, allowed_actions(self.identity, standing)
+        return name, frozenset(each for each in _ACTIONS if self._in_token(repository, each))
 
     def _challenge(self, scope: Scope) -> Challenge:
         return Challenge(scope, None if self.token is None else "insufficient_scope")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccess:
+    """Everybody may do everything; satisfies `registry.authorized.Access`."""
+
+    accounts: StoredAccounts
+
+    async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
+        """Return the name of now."""
+        standing = await self.accounts.standing(SYSTEM, repository)
+        if standing.archived and action == "push":
+            raise RegistryError(Problem.DENIED)
+        return RepositoryName(standing.name)
+
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:
+        """Return the names of now."""
+        name = None if source is None else await self.require(source, "pull")
+        return Mount(await self.require(repository, "push"), name, may_read=True)
+
+    async def require_catalog(self) -> None:
+        """Return."""
 
 
 def _needed(repository: RepositoryName, action: Action) -> Scope:

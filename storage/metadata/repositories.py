@@ -1,12 +1,14 @@
 """Namespaces, repositories and the roles that accounts have on them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
+    CompoundSelect,
     Connection,
     ScalarSelect,
     Table,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
     update,
 )
 
@@ -29,9 +32,14 @@ from storage.metadata.schema import (
     manifests,
     namespace_roles,
     namespaces,
+    organization_members,
     repositories,
+    repository_aliases,
     repository_roles,
     tags,
+    team_members,
+    team_repository_roles,
+    teams,
 )
 
 # A statement has room for some tens of thousands of parameters; a manifest may name more.
@@ -59,19 +67,28 @@ class Repository:
 class Rights:
     """What is known of one repository name and one account; role numbers as in `auth.policy.Role`."""
 
+    name: str
+    """The repository's name now: another one than was asked for when it was renamed."""
     namespace_exists: bool
-    exists: bool
+    repository_id: int | None
     is_public: bool
+    is_archived: bool
     role: int | None
-    """The higher of the roles on the namespace and on the repository."""
+    """The highest of the roles on the namespace and on the repository, one's own and those of teams."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a repository of the name, or was one that is called otherwise now."""
+        return self.repository_id is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose eyes a list is made for."""
+    """Whose eyes a list is made for; `only` are the ids of all that the viewer may see beside the public."""
 
     account_id: int | None = None
     sees_all: bool = False
+    only: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,47 +120,79 @@ def exists(db: Connection, name: str) -> bool:
 
 
 # Built once, as it is asked on every request: building costs more than a run.
+_ME: Final[BindParameter[int | None]] = bindparam("account_id")
+_TEAMS: Final = select(team_members.c.team_id).where(team_members.c.account_id == _ME)
 _RIGHTS: Final = (
     select(
         namespaces.c.owner_id,
-        namespace_roles.c.role,
         repositories.c.id,
         repositories.c.is_public,
+        repositories.c.archived_at,
+        organization_members.c.is_owner,
+        namespace_roles.c.role,
         repository_roles.c.role,
+        select(func.max(teams.c.role))
+        .where(teams.c.namespace_id == namespaces.c.id, teams.c.id.in_(_TEAMS))
+        .scalar_subquery(),
+        select(func.max(team_repository_roles.c.role))
+        .where(
+            team_repository_roles.c.repository_id == repositories.c.id,
+            team_repository_roles.c.team_id.in_(_TEAMS),
+        )
+        .scalar_subquery(),
     )
     .select_from(namespaces)
-    .outerjoin(
-        namespace_roles,
-        and_(
-            namespace_roles.c.namespace_id == namespaces.c.id,
-            namespace_roles.c.account_id == bindparam("account_id"),
-        ),
-    )
     .outerjoin(repositories, repositories.c.name == bindparam("name"))
     .outerjoin(
-        repository_roles,
+        organization_members,
         and_(
-            repository_roles.c.repository_id == repositories.c.id,
-            repository_roles.c.account_id == bindparam("account_id"),
+            organization_members.c.namespace_id == namespaces.c.id,
+            organization_members.c.account_id == _ME,
         ),
     )
+    .outerjoin(
+        namespace_roles,
+        and_(namespace_roles.c.namespace_id == namespaces.c.id, namespace_roles.c.account_id == _ME),
+    )
+    .outerjoin(
+        repository_roles,
+        and_(repository_roles.c.repository_id == repositories.c.id, repository_roles.c.account_id == _ME),
+    )
     .where(namespaces.c.name == bindparam("namespace"))
+)
+
+_RENAMED: Final = (
+    select(repositories.c.name)
+    .join(repository_aliases, repository_aliases.c.repository_id == repositories.c.id)
+    .where(repository_aliases.c.name == bindparam("name"))
 )
 
 
 def rights(db: Connection, name: str, account_id: int | None) -> Rights:
     """Return what decides over the account's rights on the repository `name`, which need not exist."""
+    found = _rights(db, name, account_id)
+    if found.exists:
+        return found
+    renamed: str | None = db.execute(_RENAMED, {"name": name}).scalar()
+    return found if renamed is None else _rights(db, renamed, account_id)
+
+
+def _rights(db: Connection, name: str, account_id: int | None) -> Rights:
     parameters = {"name": name, "namespace": namespace_of(name), "account_id": account_id}
     row = db.execute(_RIGHTS, parameters).first()
     if row is None:
-        return Rights(namespace_exists=False, exists=False, is_public=False, role=None)
-    owner_id, granted, repository_id, is_public, role = row
-    owned = OWNER_ROLE if account_id is not None and owner_id == account_id else None
+        return Rights(
+            name, namespace_exists=False, repository_id=None, is_public=False, is_archived=False, role=None
+        )
+    owner_id, repository_id, is_public, archived_at, is_owner, *roles = row
+    owned = (account_id is not None and owner_id == account_id) or is_owner
     return Rights(
+        name,
         namespace_exists=True,
-        exists=repository_id is not None,
+        repository_id=repository_id,
         is_public=bool(is_public),
-        role=max((each for each in (owned, granted, role) if each is not None), default=None),
+        is_archived=archived_at is not None,
+        role=OWNER_ROLE if owned else max((each for each in roles if each is not None), default=None),
     )
 
 
@@ -202,22 +251,41 @@ def names(db: Connection, viewer: Viewer, *, last: str, limit: int) -> Sequence[
 
 def visible_to(viewer: Viewer) -> ColumnElement[bool]:
     """Return the condition under which a row of `repositories` may be known to the viewer."""
+    if viewer.only is not None:
+        unlimited = visible_to(replace(viewer, only=None))
+        return or_(repositories.c.is_public, and_(repositories.c.id.in_(viewer.only), unlimited))
     if viewer.sees_all:
         return true()
     if viewer.account_id is None:
         return repositories.c.is_public
-    own = select(namespaces.c.id).where(namespaces.c.owner_id == viewer.account_id)
-    in_namespace = select(namespace_roles.c.namespace_id).where(
-        namespace_roles.c.account_id == viewer.account_id
-    )
-    on_repository = select(repository_roles.c.repository_id).where(
-        repository_roles.c.account_id == viewer.account_id
-    )
     return or_(
         repositories.c.is_public,
-        repositories.c.namespace_id.in_(own),
-        repositories.c.namespace_id.in_(in_namespace),
-        repositories.c.id.in_(on_repository),
+        repositories.c.namespace_id.in_(_seen_namespaces(viewer.account_id)),
+        repositories.c.id.in_(_seen_repositories(viewer.account_id)),
+    )
+
+
+def _seen_namespaces(account_id: int) -> CompoundSelect[int]:
+    """Return the namespaces that the account has a role on: as owner, by itself or through a team."""
+    return union_all(
+        select(namespaces.c.id).where(namespaces.c.owner_id == account_id),
+        select(organization_members.c.namespace_id).where(
+            organization_members.c.account_id == account_id, organization_members.c.is_owner
+        ),
+        select(namespace_roles.c.namespace_id).where(namespace_roles.c.account_id == account_id),
+        select(teams.c.namespace_id)
+        .join(team_members)
+        .where(team_members.c.account_id == account_id, teams.c.role.is_not(None)),
+    )
+
+
+def _seen_repositories(account_id: int) -> CompoundSelect[int]:
+    """Return the repositories that the account has a role on: by itself or through a team."""
+    return union_all(
+        select(repository_roles.c.repository_id).where(repository_roles.c.account_id == account_id),
+        select(team_repository_roles.c.repository_id)
+        .join(team_members, team_members.c.team_id == team_repository_roles.c.team_id)
+        .where(team_members.c.account_id == account_id),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from auth.identity import SYSTEM, Identity
-from registry.authorized import Action, Authorized
+from registry.authorized import Action, Authorized, Mount
 from registry.interface import Registry
 from registry.local import DEFAULT_RULES, LocalRegistry, Rules
 from registry.names import RepositoryName
@@ -45,12 +45,13 @@ def opened(data: Path) -> Iterator[Stores]:
 class Everything:
     """An access to which everything is allowed."""
 
-    async def require(self, repository: RepositoryName, action: Action) -> None:
+    async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
         """Allow it."""
+        return repository
 
-    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> bool:
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:
         """Allow it."""
-        return True
+        return Mount(repository, source, may_read=True)
 
     async def require_catalog(self) -> None:
         """Allow it."""

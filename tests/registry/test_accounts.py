@@ -1,6 +1,7 @@
 """What `auth` needs of accounts and of failed logins, over the database."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -112,8 +113,10 @@ async def test_standing(
         await push_blob(registry, repository, b"")
     for target, number in granted.items():
         assert await stores.metadata.write(repositories.grant, target, "ann", number) is None
-    assert await stored.standing(ann, APP) == Standing(
-        exists=True, public=public, namespace_exists=True, role=role
+    standing = await stored.standing(ann, APP)
+    assert standing.repository_id is not None
+    assert replace(standing, repository_id=None) == Standing(
+        exists=True, public=public, namespace_exists=True, role=role, name=APP
     )
     assert (await stored.standing(ANONYMOUS, APP)).role is None
     assert (await stored.standing(Identity(None, "ann", external=True), APP)).role is None
@@ -121,11 +124,11 @@ async def test_standing(
 
 async def test_standing_to_what_is_not_there(stores: Stores, stored: StoredAccounts) -> None:
     ann, bob = await add_account(stores, "ann"), await add_account(stores, "bob")
-    nothing = Standing(exists=False, public=False, namespace_exists=False)
+    nothing = Standing(exists=False, public=False, namespace_exists=False, name=APP)
     assert await stored.standing(ann, APP) == nothing
-    own = Standing(exists=False, public=False, namespace_exists=True, role=Role.ADMIN)
+    own = Standing(exists=False, public=False, namespace_exists=True, role=Role.ADMIN, name="ann/app")
     assert await stored.standing(ann, name("ann/app")) == own
-    others = Standing(exists=False, public=False, namespace_exists=True)
+    others = Standing(exists=False, public=False, namespace_exists=True, name="ann/app")
     assert await stored.standing(bob, name("ann/app")) == others
     assert await stored.standing(ANONYMOUS, name("ann/app")) == others
 

@@ -1,12 +1,12 @@
 """Authorized asks for the right thing, before anything else, for every method of the protocol."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Literal, cast
 
 import pytest
 
-from registry.authorized import Action, Authorized
+from registry.authorized import Action, Authorized, Mount
 from registry.errors import Problem, RegistryError
 from registry.interface import Registry
 from registry.names import RepositoryName
@@ -51,10 +51,15 @@ METHODS: Final = methods_of(Registry)
 class Journal:
     """An access and a registry that write down what they are asked."""
 
-    def __init__(self, answer: RegistryError | bool = True) -> None:
+    def __init__(
+        self,
+        answer: RegistryError | bool = True,
+        renamed: Mapping[RepositoryName, RepositoryName] | None = None,
+    ) -> None:
         self.asked: list[tuple[object, ...]] = []
         self.called: list[tuple[str, inspect.BoundArguments]] = []
         self.answer = answer
+        self._renamed = dict(renamed or {})
 
     def _ask(self, *question: object) -> bool:
         assert not self.called, "asked too late"
@@ -63,11 +68,14 @@ class Journal:
             raise self.answer
         return self.answer
 
-    async def require(self, repository: RepositoryName, action: Action) -> None:
+    async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
         self._ask(action, repository)
+        return self._renamed.get(repository, repository)
 
-    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> bool:
-        return self._ask("mount", repository, source)
+    async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:
+        may_read = self._ask("mount", repository, source)
+        renamed = None if source is None else self._renamed.get(source, source)
+        return Mount(self._renamed.get(repository, repository), renamed, may_read)
 
     async def require_catalog(self) -> None:
         self._ask("catalog")
@@ -150,6 +158,17 @@ async def test_denied_call_reaches_nothing(method: str, problem: Problem) -> Non
     assert caught.value is journal.answer
     assert len(journal.asked) == 1
     assert journal.called == []
+
+
+@pytest.mark.parametrize("method", [name for name, action in ASKS.items() if action != "catalog"])
+async def test_call_is_passed_on_under_the_name_of_now(method: str) -> None:
+    old, new = RepositoryName("a/repository"), RepositoryName("b/renamed")
+    source, moved = RepositoryName("a/source"), RepositoryName("b/source")
+    journal = Journal(renamed={old: new, source: moved})
+    await call(journal, method)
+    [(_, bound)] = journal.called
+    assert bound.arguments["repository"] == new
+    assert bound.arguments.get("source", moved) == moved
 
 
 async def test_mount_without_the_pull_is_no_mount() -> None:

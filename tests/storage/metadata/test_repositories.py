@@ -3,7 +3,7 @@ from sqlalchemy import Connection, select
 
 from storage.metadata import blobs, manifests, repositories, schema, tags
 from storage.metadata.manifests import References
-from storage.metadata.repositories import NamespaceMissing, Repository, Rights, Summary, Viewer
+from storage.metadata.repositories import NamespaceMissing, Repository, Summary, Viewer
 from tests.storage.metadata.content import (
     NOW,
     SECOND,
@@ -109,7 +109,9 @@ def test_namespace_is_the_first_part_of_a_name(name: str, namespace: str) -> Non
         ("ann", "ann", (True, False, False, ADMIN)),
     ],
 )
-def test_rights(db: Connection, account: str | None, name: str, rights: tuple[bool, bool, bool, int]) -> None:
+def test_rights(
+    db: Connection, account: str | None, name: str, rights: tuple[bool, bool, bool, int | None]
+) -> None:
     accounts = {each: add_account(db, each) for each in ("ann", "bob", "cid")}
     for private in ("ann/app", "team/app", "team/low"):
         add_repository(db, private, public=False)
@@ -122,7 +124,9 @@ def test_rights(db: Connection, account: str | None, name: str, rights: tuple[bo
         ("bob/app", "bob", READ),  # less than what owning the namespace gives
     ):
         assert repositories.grant(db, target, who, role) is None
-    assert repositories.rights(db, name, None if account is None else accounts[account]) == Rights(*rights)
+    found = repositories.rights(db, name, None if account is None else accounts[account])
+    assert (found.namespace_exists, found.exists, found.is_public, found.role) == rights
+    assert (found.name, found.is_archived) == (name, False)
 
 
 @pytest.mark.parametrize(
