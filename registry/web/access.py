@@ -158,7 +158,8 @@ class RequestAccess:
         name = RepositoryName(standing.name)
         if not self.identity.external:
             return name, allowed_actions(self.identity, standing)
-        return name, frozenset(each for each in _ACTIONS if self._in_token(repository, each))
+        closed = frozenset({"push"}) if standing.archived else frozenset[str]()
+        return name, frozenset(each for each in _ACTIONS if self._in_token(repository, each)) - closed
 
     def _challenge(self, scope: Scope) -> Challenge:
         return Challenge(scope, None if self.token is None else "insufficient_scope")
