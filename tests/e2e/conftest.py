@@ -4,7 +4,9 @@ from collections.abc import Generator, Iterator
 from typing import Protocol, runtime_checkable
 
 import pytest
+from playwright.sync_api import Browser
 
+from .browser import Visitors, chromium
 from .process import running
 from .server import Server
 
@@ -23,6 +25,22 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("server")
     with running(Server(folder, getattr(request, "param", None))) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of one file, which have no async ones among them: Playwright has the loop."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visitors(browser: Browser, server: Server) -> Iterator[Visitors]:
+    """Visitors of the server; what they complain about fails the test."""
+    visitors = Visitors(browser, server.url)
+    yield visitors
+    complaints = visitors.finish()
+    assert not complaints, "\n".join(complaints)
 
 
 @pytest.hookimpl(wrapper=True)
