@@ -41,6 +41,7 @@ class Problem(Enum):
     REQUEST_INVALID = ("UNSUPPORTED", 400, "the request is invalid")
     REQUEST_TIMEOUT = ("UNSUPPORTED", 408, "the body did not arrive in time")
     NOT_FOUND = ("UNSUPPORTED", 404, "there is no such endpoint")
+    MEDIA_TYPE_UNSUPPORTED = ("UNSUPPORTED", 415, "the body is of another media type than is taken here")
     METHOD_NOT_ALLOWED = ("UNSUPPORTED", 405, "the endpoint does not know this method")
     TOO_MANY_REQUESTS = ("TOOMANYREQUESTS", 429, "too many requests")
     # Of the catalog's interface and pages alone, where the name of the row is the code.

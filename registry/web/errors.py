@@ -1,6 +1,10 @@
-"""Refusals and failures → responses, in the form of the distribution specification ("Error codes")."""
+"""Refusals and failures → responses, each surface in its own form.
 
-from collections.abc import Mapping
+Without another it is the form of the distribution specification ("Error codes").
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -24,33 +28,73 @@ _OF_STATUS: Final = {
 # What access logs write where the client closed the connection; nobody receives it.
 _CLIENT_CLOSED: Final = 499
 
+Render = Callable[[web.Request, RegistryError, Mapping[str, str]], web.StreamResponse]
+"""(request, refusal, headers that belong to it) → response."""
+
 _log = structlog.stdlib.get_logger("longshore.web")
 
 
-def error_middleware(origins: Origins, service: str) -> Middleware:
-    """Return the middleware that renders every exception; handlers hold no `try`."""
+def error_middleware(
+    origins: Origins, service: str, surfaces: Mapping[str, Render] | None = None
+) -> Middleware:
+    """Return the middleware that renders every exception; handlers hold no `try`.
+
+    `surfaces`: how to render below a path, such as "/api/"; the first that fits decides, and for the rest
+    it is `render_document`.
+    """
+    by_path = dict(surfaces or {})
+    by_path.setdefault("", render_document)
+    refusals = _Refusals(origins, service, by_path)
 
     @web.middleware
-    async def render(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Challenge as error:
-            challenge = error.header(origins.base_url(request), service)
-            return _respond(request, error, {"WWW-Authenticate": challenge})
-        except WrongCredentials as error:
-            basic = {"WWW-Authenticate": f'Basic realm="{service}", charset="UTF-8"'}
-            return _respond(request, RegistryError(Problem.UNAUTHORIZED, str(error)), basic)
-        except web.HTTPException as error:
-            return error if error.status < 400 else _respond_to_http(request, error)
         except Exception as error:  # noqa: BLE001 - the one place where the unforeseen becomes an answer
+            if isinstance(error, web.HTTPException) and error.status < 400:
+                return error
             if _is_over(request, error):
                 return _break_off(request)  # the client went away: there is nobody to tell
-            refusal = _refusal_of(error)
-            if refusal.problem.status >= 500:
-                _log.error("request failed", exc_info=error)
-            return _respond(request, refusal, _headers_of(request, refusal))
+            return refusals.render(request, error)
 
-    return render
+    return answer
+
+
+def render_document(_: web.Request, error: RegistryError, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Return the error document of the specification."""
+    entry: dict[str, Any] = {"code": error.problem.code, "message": error.message}
+    if error.detail is not None:
+        entry["detail"] = error.detail
+    return web.json_response({"errors": [entry]}, status=error.problem.status, headers=headers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """An exception → the response that says so."""
+
+    origins: Origins
+    service: str
+    surfaces: Mapping[str, Render]
+
+    def render(self, request: web.Request, error: Exception) -> web.StreamResponse:
+        refusal = _refusal_of(error)
+        if refusal.problem.status >= 500:
+            _log.error("request failed", exc_info=error)
+        if request.writer.output_size > 0:
+            return _break_off(request)  # the response has begun: text appended to it would pass for content
+        path = f"{request.path}/"
+        render = next(each for prefix, each in self.surfaces.items() if path.startswith(prefix))
+        return render(request, refusal, self._headers(request, error, refusal))
+
+    def _headers(self, request: web.Request, error: Exception, refusal: RegistryError) -> Mapping[str, str]:
+        match error:
+            case Challenge():
+                return {"WWW-Authenticate": error.header(self.origins.base_url(request), self.service)}
+            case WrongCredentials():
+                return {"WWW-Authenticate": f'Basic realm="{self.service}", charset="UTF-8"'}
+            case web.HTTPException():
+                return {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return _headers_of(request, refusal)
 
 
 def _is_over(request: web.Request, error: Exception) -> bool:
@@ -71,26 +115,15 @@ def _refusal_of(error: Exception) -> RegistryError:
     match error:
         case RegistryError():
             return error
+        case WrongCredentials():
+            return RegistryError(Problem.UNAUTHORIZED, str(error))
+        case web.HTTPException():
+            return RegistryError(_OF_STATUS.get(error.status, Problem.REQUEST_INVALID))
         case TooManyAttempts():
             return RegistryError(Problem.TOO_MANY_REQUESTS, str(error), retry_after=error.retry_after)
         case InvalidScope():
             return RegistryError(Problem.REQUEST_INVALID, str(error))
     return of_storage(error) or RegistryError(Problem.INTERNAL)
-
-
-def _body_of(error: RegistryError) -> dict[str, Any]:
-    """Return the error document of a refusal."""
-    entry: dict[str, Any] = {"code": error.problem.code, "message": error.message}
-    if error.detail is not None:
-        entry["detail"] = error.detail
-    return {"errors": [entry]}
-
-
-def _respond(request: web.Request, error: RegistryError, headers: Mapping[str, str]) -> web.StreamResponse:
-    if request.writer.output_size > 0:
-        # The response has begun. Text appended to it would pass for content.
-        return _break_off(request)
-    return web.json_response(_body_of(error), status=error.problem.status, headers=headers)
 
 
 def _headers_of(request: web.Request, error: RegistryError) -> dict[str, str]:
@@ -104,9 +137,3 @@ def _headers_of(request: web.Request, error: RegistryError) -> dict[str, str]:
         headers["Location"] = request.path
         headers["Range"] = f"0-{max(error.offset - 1, 0)}"
     return headers
-
-
-def _respond_to_http(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    problem = _OF_STATUS.get(error.status, Problem.REQUEST_INVALID)
-    kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-    return _respond(request, RegistryError(problem), kept)
