@@ -1,0 +1,128 @@
+"""openapi.yaml is what the running server does: schemathesis sends what the description allows, and what it
+does not, and every answer must be one that is described. What deletes comes last.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+import requests
+import schemathesis
+from schemathesis.checks import not_a_server_error
+from schemathesis.config import SchemathesisConfig
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from .clients import ROOT, Account
+from .process import running
+from .seed import APP, CONTENT, Hub, seed
+from .server import Server
+
+pytestmark = pytest.mark.e2e
+
+Case = schemathesis.Case[APIOperation[Any, Any, Any, Any]]
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+# What is really there, so that requests come further than "no such repository".
+KNOWN = {
+    "name": ["alice/app", "library/python"],
+    "reference": ["1.0", "latest", APP.manifest.digest],
+    "digest": [APP.manifest.digest, *(blob.digest for blob in APP.blobs)],
+}
+
+SCHEMA = schemathesis.openapi.from_path(
+    ROOT / "openapi.yaml",
+    config=SchemathesisConfig.from_dict(
+        {
+            "seed": 20260301,
+            "dictionaries": {name: {"values": values} for name, values in KNOWN.items()},
+            "parameters": {f"path.{name}": {"dictionary": name, "probability": 0.7} for name in KNOWN},
+            "generation": {"max-examples": 25, "deterministic": True, "database": "none", "no-shrink": True},
+            "cache": {"enabled": False},
+        }
+    ),
+)
+BUILDING, REMOVING = SCHEMA.exclude(method="DELETE"), SCHEMA.include(method="DELETE")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A server with content whose tokens last as long as the tests."""
+    settings = {"LONGSHORE_TOKEN_LIFETIME": "1d", "LONGSHORE_LOG_LEVEL": "error"}
+    with running(Server(tmp_path_factory.mktemp("openapi"), settings)) as server:
+        yield seed(server)
+
+
+@pytest.fixture(scope="module")
+def stranger(hub: Hub) -> Iterator[requests.Session]:
+    """A caller whom nobody knows."""
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture(scope="module")
+def administrator(hub: Hub) -> Iterator[requests.Session]:
+    """A caller with a token for everything."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {token(hub.server, hub.admin)}"
+        yield session
+
+
+def token(server: Server, account: Account) -> str:
+    """A token with all the rights that the account has."""
+    scopes = [
+        "registry:catalog:*",
+        "registry:api:*",
+        *(f"repository:{name}:pull,push,delete" for name in CONTENT),
+    ]
+    query = urlencode([("service", "longshore"), *(("scope", scope) for scope in scopes)])
+    login = base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
+    request = Request(f"{server.url}/token?{query}", headers={"Authorization": f"Basic {login}"})
+    with urlopen(request, timeout=30) as response:
+        return str(json.load(response)["token"])
+
+
+def judge(case: Case, hub: Hub, session: requests.Session) -> None:
+    """Send the request and hold the answer against the description."""
+    headers = (
+        {"Authorization": str(session.headers["Authorization"])} if "Authorization" in session.headers else {}
+    )
+    case.call_and_validate(hub.server.url, session, headers, checks=CHECKS, allow_redirects=False)
+
+
+@BUILDING.parametrize()
+def test_what_a_stranger_asks(case: Case, hub: Hub, stranger: requests.Session) -> None:
+    judge(case, hub, stranger)
+
+
+@BUILDING.parametrize()
+def test_what_an_administrator_asks(case: Case, hub: Hub, administrator: requests.Session) -> None:
+    judge(case, hub, administrator)
+
+
+@REMOVING.parametrize()
+def test_what_a_stranger_deletes(case: Case, hub: Hub, stranger: requests.Session) -> None:
+    judge(case, hub, stranger)
+
+
+@REMOVING.parametrize()
+def test_what_an_administrator_deletes(case: Case, hub: Hub, administrator: requests.Session) -> None:
+    judge(case, hub, administrator)
