@@ -1,13 +1,13 @@
 """Accounts and the secrets by which they are known."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from storage.metadata.schema import accounts, namespaces, refresh_tokens
+from storage.metadata.schema import Instant, accounts, namespaces, refresh_tokens, robots, sessions
 
 
 class NameTaken(Exception):
@@ -24,6 +24,10 @@ class Account:
     is_admin: bool
     disabled: bool
     created_at: datetime
+    full_name: str = ""
+    about: str = ""
+    website: str = ""
+    version: int = 1
 
 
 _ROW = (
@@ -33,6 +37,10 @@ _ROW = (
     accounts.c.is_admin,
     accounts.c.disabled_at.is_not(None),
     accounts.c.created_at,
+    accounts.c.full_name,
+    accounts.c.about,
+    accounts.c.website,
+    accounts.c.version,
 )
 
 
@@ -46,14 +54,21 @@ def add(db: Connection, name: str, password_hash: str, *, is_admin: bool, now: d
     Raises:
         NameTaken: nothing was changed.
     """
-    for table in (accounts, namespaces):
-        if db.execute(select(table.c.id).where(table.c.name == name)).first() is not None:
-            raise NameTaken(name)
+    if name_is_taken(db, name):
+        raise NameTaken(name)
     statement = accounts.insert().values(
         name=name, password_hash=password_hash, is_admin=is_admin, created_at=now
     )
     account_id = db.execute(statement.returning(accounts.c.id)).scalar_one()
     db.execute(namespaces.insert().values(name=name, owner_id=account_id, created_at=now))
+
+
+def name_is_taken(db: Connection, name: str) -> bool:
+    """Tell whether an account or a namespace has the name."""
+    return any(
+        db.execute(select(table.c.id).where(table.c.name == name)).first() is not None
+        for table in (accounts, namespaces)
+    )
 
 
 def find(db: Connection, name: str) -> Account | None:
@@ -65,6 +80,41 @@ def find(db: Connection, name: str) -> Account | None:
 def everyone(db: Connection) -> Sequence[Account]:
     """Return all accounts by name."""
     return [Account(*row) for row in db.execute(select(*_ROW).order_by(accounts.c.name))]
+
+
+def people(db: Connection, *, prefix: str, last: str, limit: int) -> Sequence[Account]:
+    """Return accounts of people, by name after `last`, whose name begins with `prefix`."""
+    statement = select(*_ROW).where(accounts.c.name > last, accounts.c.id.not_in(select(robots.c.account_id)))
+    if prefix:
+        statement = statement.where(accounts.c.name.startswith(prefix, autoescape=True))
+    return [Account(*row) for row in db.execute(statement.order_by(accounts.c.name).limit(limit))]
+
+
+def last_seen(db: Connection, account_ids: Sequence[int]) -> Mapping[int, datetime]:
+    """Return when each of the accounts was last seen on the pages."""
+    statement = (
+        select(sessions.c.account_id, func.max(sessions.c.seen_at, type_=Instant()))
+        .where(sessions.c.account_id.in_(account_ids))
+        .group_by(sessions.c.account_id)
+    )
+    return {row.account_id: row[1] for row in db.execute(statement)}
+
+
+def edit(db: Connection, account_id: int, values: Mapping[str, str]) -> None:
+    """Change what an account says of itself."""
+    statement = update(accounts).where(accounts.c.id == account_id)
+    db.execute(statement.values(**values, version=accounts.c.version + 1))
+
+
+def set_admin(db: Connection, account_id: int, *, is_admin: bool) -> None:
+    """Let an account administer the registry, or no more."""
+    db.execute(update(accounts).where(accounts.c.id == account_id).values(is_admin=is_admin))
+
+
+def administrators(db: Connection) -> Sequence[int]:
+    """Return the ids of the accounts that administer the registry and are not closed."""
+    statement = select(accounts.c.id).where(accounts.c.is_admin, accounts.c.disabled_at.is_(None))
+    return db.execute(statement).scalars().all()
 
 
 def exist(db: Connection) -> bool:
@@ -105,7 +155,8 @@ def _id(db: Connection, name: str) -> int | None:
 
 
 def _log_out(db: Connection, account_id: int) -> None:
-    db.execute(delete(refresh_tokens).where(refresh_tokens.c.account_id == account_id))
+    for table in (refresh_tokens, sessions):
+        db.execute(delete(table).where(table.c.account_id == account_id))
 
 
 def add_refresh_token(
