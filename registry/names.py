@@ -12,6 +12,12 @@ LIBRARY: Final = "library"
 # What clients can write together with a host name.
 MAX_NAME: Final = 255
 
+# What would pass for the registry itself or for its keepers.
+_KEPT: Final = frozenset(
+    [LIBRARY, "admin", "administrator", "anonymous", "api", "docs", "explore", "login", "longshore", "me"]
+    + ["outside", "root", "search", "security", "settings", "static", "support", "system", "token"]
+)
+
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _NAMESPACE: Final = re.compile(_COMPONENT)
@@ -59,6 +65,11 @@ def parse_name(text: str) -> RepositoryName:
 def is_namespace(text: str) -> bool:
     """Tell whether an account or a namespace may have this name."""
     return 2 <= len(text) <= 64 and _NAMESPACE.fullmatch(text) is not None
+
+
+def is_new_namespace(text: str) -> bool:
+    """Tell whether somebody may choose this name for themselves."""
+    return is_namespace(text) and text not in _KEPT
 
 
 def parse_tag(text: str) -> Tag:

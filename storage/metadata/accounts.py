@@ -29,6 +29,11 @@ class Account:
     website: str = ""
     version: int = 1
 
+    @property
+    def is_robot(self) -> bool:
+        """Whether it belongs to an organization: no account of a person has the sign in its name."""
+        return "+" in self.name
+
 
 _ROW = (
     accounts.c.id,
