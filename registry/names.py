@@ -14,8 +14,27 @@ MAX_NAME: Final = 255
 
 # What would pass for the registry itself or for its keepers.
 _KEPT: Final = frozenset(
-    [LIBRARY, "admin", "administrator", "anonymous", "api", "docs", "explore", "login", "longshore", "me"]
-    + ["outside", "root", "search", "security", "settings", "static", "support", "system", "token"]
+    {
+        LIBRARY,
+        "admin",
+        "administrator",
+        "anonymous",
+        "api",
+        "docs",
+        "explore",
+        "login",
+        "longshore",
+        "me",
+        "outside",
+        "root",
+        "search",
+        "security",
+        "settings",
+        "static",
+        "support",
+        "system",
+        "token",
+    }
 )
 
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"

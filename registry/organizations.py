@@ -1,6 +1,6 @@
 """Organizations as their owners keep them: members, teams and robots.
 
-Who may do something is asked in the transaction that does it: a right that was withdrawn a moment ago is none.
+Who may do something is asked in the transaction that does it: a right that was withdrawn is none.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,29 @@ from registry.names import is_namespace, is_new_namespace, parse_name
 from storage.metadata import organizations, repositories, robots, teams
 from storage.metadata.accounts import NameTaken
 from storage.metadata.engine import Connection, Metadata
-from storage.metadata.organizations import Member as Member
-from storage.metadata.organizations import NotEmpty
-from storage.metadata.organizations import Organization as Organization
-from storage.metadata.robots import Robot as Robot
-from storage.metadata.teams import Team as Team
-from storage.metadata.teams import TeamNameTaken
+from storage.metadata.organizations import Member, NotEmpty, Organization
+from storage.metadata.robots import Robot
+from storage.metadata.teams import Team, TeamNameTaken
+
+__all__ = [
+    "NAME_RULE",
+    "UNSET",
+    "Founders",
+    "Member",
+    "Organization",
+    "Organizations",
+    "ProfileEdit",
+    "Robot",
+    "Team",
+    "TeamEdit",
+    "Unset",
+    "now",
+    "whole_name",
+]
 
 Founders = Literal["everybody", "administrators"]
 
-_NAME_RULE: Final = "2 to 64 lower-case letters and digits, with single separators (. _ __ -) between them"
+NAME_RULE: Final = "2 to 64 lower-case letters and digits, with single separators (. _ __ -) between them"
 
 
 class Unset(Enum):
@@ -121,7 +134,7 @@ class Organizations:
         if self.founders == "administrators":
             require_administrator(caller)
         if not is_new_namespace(name):
-            raise invalid(name=f"{_NAME_RULE}; some names are kept back")
+            raise invalid(name=f"{NAME_RULE}; some names are kept back")
         if caller.account_id is None and not caller.administers:
             raise RegistryError(Problem.DENIED, "this takes an account of this registry")
         values = check_profile({"full_name": full_name, "about": about})
@@ -374,7 +387,7 @@ def now() -> datetime:
 
 def _check_name(name: str) -> str:
     if not is_namespace(name):
-        raise invalid(name=_NAME_RULE)
+        raise invalid(name=NAME_RULE)
     return name
 
 
