@@ -84,7 +84,7 @@ class TeamEdit:
 
     name: str | None = None
     about: str | None = None
-    role: Role | None | Unset = UNSET
+    role: Role | Unset | None = UNSET
 
     def values(self) -> dict[str, str | int | None]:
         """Return what was said, checked. Raises INVALID."""
