@@ -35,7 +35,7 @@ class Account:
         return "+" in self.name
 
 
-_ROW = (
+ROW = (
     accounts.c.id,
     accounts.c.name,
     accounts.c.password_hash,
@@ -50,7 +50,7 @@ _ROW = (
 
 
 # Built once, as it is asked on every request: building costs more than a run.
-_FIND: Final = select(*_ROW).where(accounts.c.name == bindparam("name"))
+_FIND: Final = select(*ROW).where(accounts.c.name == bindparam("name"))
 
 
 def add(db: Connection, name: str, password_hash: str, *, is_admin: bool, now: datetime) -> None:
@@ -84,12 +84,12 @@ def find(db: Connection, name: str) -> Account | None:
 
 def everyone(db: Connection) -> Sequence[Account]:
     """Return all accounts by name."""
-    return [Account(*row) for row in db.execute(select(*_ROW).order_by(accounts.c.name))]
+    return [Account(*row) for row in db.execute(select(*ROW).order_by(accounts.c.name))]
 
 
 def people(db: Connection, *, prefix: str, last: str, limit: int) -> Sequence[Account]:
     """Return accounts of people, by name after `last`, whose name begins with `prefix`."""
-    statement = select(*_ROW).where(accounts.c.name > last, accounts.c.id.not_in(select(robots.c.account_id)))
+    statement = select(*ROW).where(accounts.c.name > last, accounts.c.id.not_in(select(robots.c.account_id)))
     if prefix:
         statement = statement.where(accounts.c.name.startswith(prefix, autoescape=True))
     return [Account(*row) for row in db.execute(statement.order_by(accounts.c.name).limit(limit))]
@@ -182,7 +182,7 @@ def add_refresh_token(
 def find_by_refresh_token(db: Connection, secret_hash: str, *, now: datetime) -> Account | None:
     """Return the account that a refresh token stands for, unless it has expired."""
     statement = (
-        select(*_ROW)
+        select(*ROW)
         .join(refresh_tokens)
         .where(refresh_tokens.c.secret_hash == secret_hash, refresh_tokens.c.expires_at > now)
     )
