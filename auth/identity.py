@@ -17,6 +17,9 @@ from auth.throttle import Key, keys
 
 MAX_NAME: Final = 256
 
+ACCESS_PREFIX: Final = "lsp_"
+"""What every access token begins with, so that it is known for one without a look at any password."""
+
 
 class AuthenticationFailed(Exception):
     """The caller is not who they say they are, or nobody looked. The message is safe to show."""
@@ -137,6 +140,9 @@ class Accounts(Protocol):
         `name` is as the caller typed it: 1 to 256 printable characters.
         """
 
+    async def find_access_token(self, secret: str) -> Identity | None:
+        """Return whom an access token stands for, bounded by it; None where it is none, or none any more."""
+
     async def replace_password_hash(self, account_id: int, old: str, new: str) -> None:
         """Store `new` where `old` is still the stored hash: a password changed meanwhile must win."""
 
@@ -184,10 +190,13 @@ class Authenticator:
         """Return who this is. Raises WrongCredentials or TooManyAttempts, never returns ANONYMOUS.
 
         `address` is the client's, already seen through trusted proxies. A right password that comes during a
-        delay is not looked at. A hash with outdated costs is replaced on success.
+        delay is not looked at. A hash with outdated costs is replaced on success. An access token of the
+        account is as good as its password, and bounds the Identity.
         """
         counters = keys(name, address)
         await self._admit(counters)
+        if password.startswith(ACCESS_PREFIX):
+            return await self._redeem(name, password, counters)
         if self._pending >= self._limit:
             raise TooManyAttempts(1)
         self._pending += 1
@@ -205,6 +214,15 @@ class Authenticator:
         seconds = await self._throttle.retry_after(counters)
         if seconds > 0:
             raise TooManyAttempts(seconds)
+
+    async def _redeem(self, name: str, secret: str, counters: Sequence[Key]) -> Identity:
+        """Return whom the access token stands for; no hash to compute: the secret has 256 bits of its own."""
+        found = await self._accounts.find_access_token(secret)
+        if found is None or found.name != name:
+            await self._throttle.record_failure(counters)
+            raise WrongCredentials("wrong name or password")
+        await self._throttle.record_success([key for key in counters if key.forgiven])
+        return found
 
     async def _compare(self, name: str, password: str, counters: Sequence[Key]) -> Identity:
         found = await self._accounts.find_credentials(name) if _may_be_name(name) else None

@@ -85,16 +85,30 @@ def grant(identity: Identity, requested: Scope, standing_of: Callable[[str], Sta
     """Return the part of `requested` that `identity` has; a requested "*" expands to all that is allowed.
 
     `standing_of` is asked once for each requested repository, by the name as it was requested. Everybody
-    may ask for the catalog, as lists are filtered by what the caller may see. Types other than
-    "repository" and "registry" get nothing.
+    may ask for the catalog, as lists are filtered by what the caller may see; whoever is somebody may ask for
+    the interface of the catalog, as far as what they came with goes. Other types get nothing.
     """
+    api = frozenset[str]() if identity.is_anonymous else _api_actions(identity)
 
     def allowed(access: Access) -> frozenset[str]:
         if access.type == "repository":
             return allowed_actions(identity, standing_of(access.name))
-        return _CATALOG if (access.type, access.name) == ("registry", "catalog") else NOTHING
+        return {("registry", "catalog"): _CATALOG, ("registry", "api"): api}.get(
+            (access.type, access.name), NOTHING
+        )
 
     return Scope(Access(each.type, each.name, _meet(each.actions, allowed(each))) for each in requested)
+
+
+def api_permission(scope: Scope) -> Permission | None:
+    """Return how far a token of this scope goes in the catalog's interface; None is not at all."""
+    granted = [each for each in Permission if scope.allows("registry", "api", each.name.lower())]
+    return max(granted, default=None)
+
+
+def _api_actions(identity: Identity) -> frozenset[str]:
+    actions = {each.name.lower() for each in Permission if identity.may(each)}
+    return frozenset(actions | {EVERY_ACTION} if identity.may(Permission.ADMIN) else actions)
 
 
 def _meet(requested: frozenset[str], allowed: frozenset[str]) -> frozenset[str]:

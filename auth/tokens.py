@@ -1,7 +1,7 @@
 """Bearer tokens: JSON Web Tokens (RFC 7519, hardened as RFC 8725 says) and opaque secrets.
 
 The claims are those of the Docker token specification
-(https://distribution.github.io/distribution/spec/auth/jwt/), with `account` and `admin` of our own.
+(https://distribution.github.io/distribution/spec/auth/jwt/), with `account`, `admin` and `token` of our own.
 """
 
 import hashlib
@@ -67,6 +67,8 @@ class VerifiedToken:
     account_id: int | None = None
     is_admin: bool = False
     token_id: str = ""
+    access_token_id: int | None = None
+    """Of the access token that was the password, which bounds this one and ends it."""
 
     @property
     def identity(self) -> Identity:
@@ -141,6 +143,8 @@ class TokenIssuer:
             claims["account"] = identity.account_id
         if identity.is_admin:
             claims["admin"] = True
+        if identity.limit is not None:
+            claims["token"] = identity.limit.token_id
         return claims
 
 
@@ -313,9 +317,10 @@ def _read_token(claims: Mapping[str, Any], trusted: _Trusted) -> VerifiedToken:
     issued, valid = _seconds(claims, "iat"), _seconds({"nbf": claims["iat"], **claims}, "nbf")
     # Only our own tokens speak of our accounts: an outside issuer must not make an administrator.
     account = None if trusted.external else claims.get("account")
+    access_token = None if trusted.external else claims.get("token")
     token_id = claims.get("jti", "")
-    if not isinstance(token_id, str) or not (account is None or type(account) is int):
-        raise InvalidToken("a claim of the token is malformed: jti or account")
+    if not isinstance(token_id, str) or not (_is_id(account) and _is_id(access_token)):
+        raise InvalidToken("a claim of the token is malformed: jti, account or token")
     return VerifiedToken(
         subject=_subject(claims, trusted.external),
         scope=_scope(claims),
@@ -326,7 +331,12 @@ def _read_token(claims: Mapping[str, Any], trusted: _Trusted) -> VerifiedToken:
         account_id=account,
         is_admin=not trusted.external and claims.get("admin") is True,
         token_id=token_id,
+        access_token_id=access_token,
     )
+
+
+def _is_id(value: object) -> bool:
+    return value is None or type(value) is int
 
 
 def _subject(claims: Mapping[str, Any], external: bool) -> str:

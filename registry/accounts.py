@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from auth import throttle
-from auth.identity import Identity
+from auth.identity import Identity, Limit, Permission
 from auth.policy import Role, Standing
-from auth.tokens import new_secret, secret_hash
+from auth.tokens import VerifiedToken, new_secret, secret_hash
 from registry.names import RepositoryName
-from storage.metadata import accounts, login_failures, repositories
+from storage.metadata import access_tokens, accounts, login_failures, repositories
+from storage.metadata.access_tokens import Bearer
 from storage.metadata.accounts import Account
-from storage.metadata.engine import Metadata
+from storage.metadata.engine import Connection, Metadata
+
+# That a token was used is written down this often at most: a login should cost no write.
+_TOUCHED_AFTER: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +39,30 @@ class StoredAccounts:
         """Return who has this name now; None if nobody has, or if the account is disabled."""
         return _identity(await self.metadata.lookup(accounts.find, name))
 
+    async def find_access_token(self, secret: str) -> Identity | None:
+        """Return whom an access token stands for, bounded by it."""
+        now = datetime.now(UTC)
+        found = await self.metadata.lookup(access_tokens.find_by_secret, secret_hash(secret), now=now)
+        if found is not None and (found.last_used_at is None or now - found.last_used_at > _TOUCHED_AFTER):
+            await self.metadata.write(access_tokens.touch, found.token_id, now=now)
+        return _bounded(found)
+
+    async def find_bounded(self, access_token_id: int) -> Identity | None:
+        """Return whom the access token of that id stands for now; None once it was revoked or is too old."""
+        now = datetime.now(UTC)
+        return _bounded(await self.metadata.lookup(access_tokens.find, access_token_id, now=now))
+
+    async def find_by_token(self, token: VerifiedToken) -> Identity | None:
+        """Return whom one of our tokens speaks for, as things are now and not as when it was made."""
+        if token.access_token_id is None:
+            identity = await self.find_identity(token.subject)
+        else:
+            identity = await self.find_bounded(token.access_token_id)
+        return identity if identity is not None and identity.account_id == token.account_id else None
+
     async def standing(self, identity: Identity, repository: RepositoryName) -> Standing:
         """Return how the identity stands to the repository now."""
-        rights = await self.metadata.lookup(repositories.rights, repository, identity.account_id)
-        return Standing(
-            exists=rights.exists,
-            public=rights.is_public,
-            namespace_exists=rights.namespace_exists,
-            role=None if rights.role is None else Role(rights.role),
-            repository_id=rights.repository_id,
-            name=rights.name,
-            archived=rights.is_archived,
-        )
+        return await self.metadata.lookup(standing_of, identity, repository)
 
     async def add_refresh_token(self, identity: Identity, client_id: str) -> str | None:
         """Return a new refresh token, which is stored hashed; None for who has no account."""
@@ -59,6 +76,7 @@ class StoredAccounts:
             client_id,
             now=now,
             expires_at=now + timedelta(seconds=self.refresh_token_lifetime),
+            access_token_id=None if identity.limit is None else identity.limit.token_id,
         )
         return secret
 
@@ -67,7 +85,10 @@ class StoredAccounts:
         found = await self.metadata.lookup(
             accounts.find_by_refresh_token, secret_hash(secret), now=datetime.now(UTC)
         )
-        return _identity(found)
+        if found is None:
+            return None
+        account, access_token_id = found
+        return _identity(account) if access_token_id is None else await self.find_bounded(access_token_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +131,28 @@ class StoredThrottle:
         # Most logins follow no failure: a read spares them a write.
         if await self.metadata.lookup(login_failures.find, texts):
             await self.metadata.write(login_failures.clear, texts)
+
+
+def standing_of(db: Connection, identity: Identity, repository: RepositoryName) -> Standing:
+    """Return how the identity stands to the repository, within a transaction."""
+    rights = repositories.rights(db, repository, identity.account_id)
+    return Standing(
+        exists=rights.exists,
+        public=rights.is_public,
+        namespace_exists=rights.namespace_exists,
+        role=None if rights.role is None else Role(rights.role),
+        repository_id=rights.repository_id,
+        name=rights.name,
+        archived=rights.is_archived,
+    )
+
+
+def _bounded(found: Bearer | None) -> Identity | None:
+    if found is None:
+        return None
+    limit = Limit(found.token_id, Permission(found.permission), found.repositories)
+    account = found.account
+    return Identity(account.id, account.name, is_admin=account.is_admin, limit=limit)
 
 
 def _identity(account: Account | None) -> Identity | None:

@@ -101,9 +101,11 @@ class Gate:
             return token.identity
         if token.account_id is None:
             return ANONYMOUS
-        identity = await self._accounts.find_identity(token.subject)
-        if identity is None or identity.account_id != token.account_id:
-            raise Challenge(Scope(), "invalid_token", "the token's account is gone or disabled")
+        identity = await self._accounts.find_by_token(token)
+        if identity is None:
+            raise Challenge(
+                Scope(), "invalid_token", "what the token was made for is gone, closed or revoked"
+            )
         return identity
 
 

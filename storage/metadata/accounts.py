@@ -165,13 +165,21 @@ def _log_out(db: Connection, account_id: int) -> None:
 
 
 def add_refresh_token(
-    db: Connection, account_id: int, secret_hash: str, client_id: str, *, now: datetime, expires_at: datetime
+    db: Connection,
+    account_id: int,
+    secret_hash: str,
+    client_id: str,
+    *,
+    now: datetime,
+    expires_at: datetime,
+    access_token_id: int | None = None,
 ) -> None:
-    """Keep the hash of a refresh token."""
+    """Keep the hash of a refresh token; it ends with the access token that it was made for."""
     db.execute(
         refresh_tokens.insert().values(
             account_id=account_id,
             secret_hash=secret_hash,
+            access_token_id=access_token_id,
             client_id=client_id,
             created_at=now,
             expires_at=expires_at,
@@ -179,15 +187,17 @@ def add_refresh_token(
     )
 
 
-def find_by_refresh_token(db: Connection, secret_hash: str, *, now: datetime) -> Account | None:
-    """Return the account that a refresh token stands for, unless it has expired."""
+def find_by_refresh_token(
+    db: Connection, secret_hash: str, *, now: datetime
+) -> tuple[Account, int | None] | None:
+    """Return whom a refresh token stands for, unless it has expired, and the access token that bounds it."""
     statement = (
-        select(*ROW)
+        select(*ROW, refresh_tokens.c.access_token_id)
         .join(refresh_tokens)
         .where(refresh_tokens.c.secret_hash == secret_hash, refresh_tokens.c.expires_at > now)
     )
     row = db.execute(statement).first()
-    return None if row is None else Account(*row)
+    return None if row is None else (Account(*row[: len(ROW)]), row.access_token_id)
 
 
 def remove_expired_refresh_tokens(db: Connection, *, now: datetime) -> int:
