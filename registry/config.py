@@ -352,6 +352,15 @@ class Settings(BaseModel):
         description="Which manifests may name content that is not here: none, an index, or all of them.",
     )
 
+    # People
+    signup: bool = Field(default=False, description="Whether people may make accounts without an invitation.")
+    organizations: Literal["everybody", "administrators"] = Field(
+        default="everybody", description="Who may make organizations."
+    )
+    session_lifetime: Annotated[int, duration(5 * MINUTE, 3650 * DAY)] = Field(
+        default=30 * DAY, description="How long somebody stays signed in to the pages without a visit."
+    )
+
     # Tokens of our own
     service: Annotated[str, SERVICE] = Field(
         default="longshore", description="Name of the service in challenges and the audience of tokens."
