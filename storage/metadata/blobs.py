@@ -84,3 +84,14 @@ def user_of(db: Connection, repository: str, digest: Digest) -> str | None:
 def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
     """Return those digests that the repository does not link, in order."""
     return lacks(db, repository_id, blob_links, digests)
+
+
+def find_in(db: Connection, repository_id: int, digest: str) -> StoredBlob | None:
+    """Return the blob if the repository links it."""
+    statement = (
+        select(blobs.c.digest, blobs.c.size, blobs.c.location)
+        .join(blob_links)
+        .where(blob_links.c.repository_id == repository_id, blobs.c.digest == digest)
+    )
+    row = db.execute(statement).first()
+    return None if row is None else StoredBlob(Digest(row.digest), row.size, row.location)

@@ -167,3 +167,23 @@ def _referrer(row: Row[str, str, int, str | None, str | None, str | None]) -> St
         artifact_type,
         None if annotations is None else json.loads(annotations),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PushedManifest:
+    """A manifest with its bytes, and when and by whom it was pushed last."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+    pushed_at: datetime
+    pushed_by: str | None
+
+
+def read_some(db: Connection, repository_id: int, digests: Iterable[str]) -> Mapping[str, PushedManifest]:
+    """Return those of the manifests that the repository has; a page's worth of them at most."""
+    c = manifests.c
+    statement = select(c.digest, c.media_type, c.content, c.pushed_at, c.pushed_by).where(
+        c.repository_id == repository_id, c.digest.in_(list(digests))
+    )
+    return {row.digest: PushedManifest(Digest(row.digest), *row[1:]) for row in db.execute(statement)}

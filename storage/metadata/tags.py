@@ -42,3 +42,21 @@ def remove(db: Connection, repository: str, name: str) -> bool:
     """Delete the tag, not what it means; tell whether it was there."""
     statement = delete(tags).where(tags.c.repository_id == id_of(repository), tags.c.name == name)
     return db.execute(statement).rowcount > 0
+
+
+def of_manifest(db: Connection, repository_id: int, digest: str, *, limit: int) -> Sequence[str]:
+    """Return tags that mean the manifest, the one set last first."""
+    statement = (
+        select(tags.c.name)
+        .where(tags.c.repository_id == repository_id, tags.c.digest == digest)
+        .order_by(tags.c.tagged_at.desc(), tags.c.name)
+        .limit(limit)
+    )
+    return db.execute(statement).scalars().all()
+
+
+def digest_in(db: Connection, repository_id: int, name: str) -> Digest | None:
+    """Return what the tag of the repository means now."""
+    statement = select(tags.c.digest).where(tags.c.repository_id == repository_id, tags.c.name == name)
+    digest = db.execute(statement).scalar()
+    return None if digest is None else Digest(digest)
