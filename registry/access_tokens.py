@@ -63,35 +63,15 @@ class AccessTokens:
         expires_at: datetime | None = None,
         robot: str | None = None,
     ) -> NewToken:
-        """Make a token, which goes no further than what the caller came with."""
-        name = check_line("name", name, _MAX_NAME)
-        if not name:
-            raise invalid(name="what the token is for")
-        if expires_at is not None and expires_at <= datetime.now(UTC):
-            raise invalid(expires_at="a moment to come")
-        if robot is not None and permission > Permission.DELETE:
-            raise invalid(permission="a robot reads, writes and deletes, and keeps nothing")
-        if repositories is not None and not 1 <= len(repositories) <= _MAX_REPOSITORIES:
-            raise invalid(repositories=f"1 to {_MAX_REPOSITORIES} repositories")
+        """Make a token, which goes no further than what the caller came with.
+
+        Raises:
+            RegistryError: INVALID; CONFLICT where there are too many.
+        """
+        wanted = _Wanted(_check_name(name), permission, repositories, expires_at, robot)
+        wanted.check(datetime.now(UTC))
         secret = new_secret(ACCESS_PREFIX)
-
-        def run(db: Connection) -> AccessToken:
-            account_id = _account_id(db, caller, robot)
-            if access_tokens.count(db, account_id) >= _MAX_TOKENS:
-                raise RegistryError(Problem.CONFLICT, f"an account has at most {_MAX_TOKENS} tokens")
-            token_id = access_tokens.add(
-                db,
-                account_id,
-                name,
-                secret_hash(secret),
-                permission,
-                repository_ids=_chosen(db, caller, robot, repositories),
-                now=datetime.now(UTC),
-                expires_at=expires_at,
-            )
-            return next(each for each in _tokens(db, caller, robot) if each.id == token_id)
-
-        return NewToken(await self.metadata.write(run), secret)
+        return NewToken(await self.metadata.write(partial(_add, caller, wanted, secret_hash(secret))), secret)
 
     async def revoke(self, caller: Identity, token_id: int, robot: str | None = None) -> None:
         """Make a token worthless, and all that it was exchanged for."""
@@ -101,6 +81,50 @@ class AccessTokens:
                 raise not_here()
 
         await self.metadata.write(run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A token that somebody asks for."""
+
+    name: str
+    permission: Permission
+    repositories: Sequence[str] | None
+    expires_at: datetime | None
+    robot: str | None
+
+    def check(self, now: datetime) -> None:
+        """Return if it could be. Raises INVALID."""
+        if self.expires_at is not None and self.expires_at <= now:
+            raise invalid(expires_at="a moment to come")
+        if self.robot is not None and self.permission > Permission.DELETE:
+            raise invalid(permission="a robot reads, writes and deletes, and keeps nothing")
+        if self.repositories is not None and not 1 <= len(self.repositories) <= _MAX_REPOSITORIES:
+            raise invalid(repositories=f"1 to {_MAX_REPOSITORIES} repositories")
+
+
+def _check_name(name: str) -> str:
+    name = check_line("name", name, _MAX_NAME)
+    if not name:
+        raise invalid(name="what the token is for")
+    return name
+
+
+def _add(caller: Identity, wanted: _Wanted, hashed: str, db: Connection) -> AccessToken:
+    account_id = _account_id(db, caller, wanted.robot)
+    if access_tokens.count(db, account_id) >= _MAX_TOKENS:
+        raise RegistryError(Problem.CONFLICT, f"an account has at most {_MAX_TOKENS} tokens")
+    token_id = access_tokens.add(
+        db,
+        account_id,
+        wanted.name,
+        hashed,
+        wanted.permission,
+        repository_ids=_chosen(db, caller, wanted),
+        now=datetime.now(UTC),
+        expires_at=_end(db, caller, wanted),
+    )
+    return next(each for each in _tokens(db, caller, wanted.robot) if each.id == token_id)
 
 
 def _tokens(db: Connection, caller: Identity, robot: str | None) -> Sequence[AccessToken]:
@@ -131,23 +155,35 @@ def _account_id(db: Connection, caller: Identity, robot: str | None) -> int:
     return found.account_id
 
 
-def _chosen(
-    db: Connection, caller: Identity, robot: str | None, repositories: Sequence[str] | None
-) -> Sequence[int] | None:
+def _end(db: Connection, caller: Identity, wanted: _Wanted) -> datetime | None:
+    """Return when the token ends: with the one that the caller came with, at the latest."""
+    last = None if caller.limit is None else access_tokens.expiry(db, caller.limit.token_id)
+    if last is None or (wanted.expires_at is not None and wanted.expires_at <= last):
+        return wanted.expires_at
+    if wanted.expires_at is None:
+        return last
+    raise invalid(expires_at="not after the end of the token that makes it")
+
+
+def _chosen(db: Connection, caller: Identity, wanted: _Wanted) -> Sequence[int] | None:
     """Return the ids of the repositories, which the caller may see and the robot's organization has."""
     limit = caller.limit
-    if repositories is None:
+    if wanted.repositories is None:
         # A token cannot make one that goes further than itself.
         return None if limit is None or limit.repositories is None else sorted(limit.repositories)
-    return [_visible_id(db, caller, robot, each) for each in dict.fromkeys(repositories)]
+    return sorted({_visible_id(db, caller, wanted.robot, each) for each in wanted.repositories})
 
 
 def _visible_id(db: Connection, caller: Identity, robot: str | None, name: str) -> int:
-    standing = standing_of(db, caller, parse_name(name))
+    unknown = invalid(repositories=f"there is no repository {name}")
+    try:
+        standing = standing_of(db, caller, parse_name(name))
+    except RegistryError as error:
+        raise unknown from error
     organization = None if robot is None else robot.partition(robots.SEPARATOR)[0]
     covered = caller.limit is None or caller.limit.covers(Permission.ADMIN, standing.repository_id)
     foreign = organization is not None and not standing.name.startswith(f"{organization}/")
     seen = "pull" in allowed_actions(caller, standing)
     if standing.repository_id is None or foreign or not (seen and covered):
-        raise invalid(repositories=f"there is no repository {name}")
+        raise unknown
     return standing.repository_id

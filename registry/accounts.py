@@ -1,5 +1,6 @@
 """What `auth` needs of accounts, answered from the database."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from registry.names import RepositoryName
 from storage.metadata import access_tokens, accounts, login_failures, repositories
 from storage.metadata.access_tokens import Bearer
 from storage.metadata.accounts import Account
-from storage.metadata.engine import Connection, Metadata
+from storage.metadata.engine import Connection, Metadata, MetadataFull, MetadataUnavailable
 
 # That a token was used is written down this often at most: a login should cost no write.
 _TOUCHED_AFTER: Final = timedelta(minutes=1)
@@ -43,8 +44,7 @@ class StoredAccounts:
         """Return whom an access token stands for, bounded by it."""
         now = datetime.now(UTC)
         found = await self.metadata.lookup(access_tokens.find_by_secret, secret_hash(secret), now=now)
-        if found is not None and (found.last_used_at is None or now - found.last_used_at > _TOUCHED_AFTER):
-            await self.metadata.write(access_tokens.touch, found.token_id, now=now)
+        await self._note_use(found, now)
         return _bounded(found)
 
     async def find_bounded(self, access_token_id: int) -> Identity | None:
@@ -82,13 +82,23 @@ class StoredAccounts:
 
     async def find_by_refresh_token(self, secret: str) -> Identity | None:
         """Return who a refresh token stands for, if it still stands for anybody."""
-        found = await self.metadata.lookup(
-            accounts.find_by_refresh_token, secret_hash(secret), now=datetime.now(UTC)
-        )
+        now = datetime.now(UTC)
+        found = await self.metadata.lookup(accounts.find_by_refresh_token, secret_hash(secret), now=now)
         if found is None:
             return None
         account, access_token_id = found
-        return _identity(account) if access_token_id is None else await self.find_bounded(access_token_id)
+        if access_token_id is None:
+            return _identity(account)
+        bearer = await self.metadata.lookup(access_tokens.find, access_token_id, now=now)
+        await self._note_use(bearer, now)
+        return _bounded(bearer)
+
+    async def _note_use(self, token: Bearer | None, now: datetime) -> None:
+        if token is None or (token.last_used_at is not None and now - token.last_used_at <= _TOUCHED_AFTER):
+            return
+        # A login is worth more than the note: it goes on where the database can only be read now.
+        with contextlib.suppress(MetadataUnavailable, MetadataFull):
+            await self.metadata.write(access_tokens.touch, token.token_id, now=now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +143,14 @@ class StoredThrottle:
             await self.metadata.write(login_failures.clear, texts)
 
 
-def standing_of(db: Connection, identity: Identity, repository: RepositoryName) -> Standing:
-    """Return how the identity stands to the repository, within a transaction."""
-    rights = repositories.rights(db, repository, identity.account_id)
+def standing_of(
+    db: Connection, identity: Identity, repository: RepositoryName, *, former: bool = True
+) -> Standing:
+    """Return how the identity stands to the repository, within a transaction.
+
+    `former` says that a former name of a repository means it as well.
+    """
+    rights = repositories.rights(db, repository, identity.account_id, former=former)
     return Standing(
         exists=rights.exists,
         public=rights.is_public,

@@ -1,5 +1,6 @@
 """Sessions of the pages: who is signed in where."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from auth.identity import Identity, Permission
 from auth.tokens import new_secret, secret_hash
 from registry.guards import not_here, require_account, require_login
 from storage.metadata import sessions
-from storage.metadata.engine import Metadata
+from storage.metadata.engine import Metadata, MetadataFull, MetadataUnavailable
 
 _PREFIX: Final = "lss_"
 _MAX_AGENT: Final = 300
@@ -69,7 +70,9 @@ class Sessions:
         account, session = found
         if now - session.seen_at > _TOUCHED_AFTER:
             expires_at = now + timedelta(seconds=self.lifetime)
-            await self.metadata.write(sessions.touch, session.id, now=now, expires_at=expires_at)
+            # A page is worth more than the note: it is shown where the database can only be read now.
+            with contextlib.suppress(MetadataUnavailable, MetadataFull):
+                await self.metadata.write(sessions.touch, session.id, now=now, expires_at=expires_at)
         return SignedIn(Identity(account.id, account.name, is_admin=account.is_admin), session.id)
 
     async def end(self, secret: str) -> None:

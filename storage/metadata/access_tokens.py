@@ -103,6 +103,11 @@ def add(
     return token_id
 
 
+def expiry(db: Connection, token_id: int) -> datetime | None:
+    """Return when the token of that id ends, if it does."""
+    return db.execute(select(_T.expires_at).where(_T.id == token_id)).scalar()
+
+
 def remove(db: Connection, account_id: int, token_id: int) -> bool:
     """Delete a token of the account, and what it was exchanged for; tell whether it was there."""
     statement = delete(access_tokens).where(_T.id == token_id, _T.account_id == account_id)

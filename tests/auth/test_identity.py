@@ -6,13 +6,24 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from auth.identity import ANONYMOUS, SYSTEM, Authenticator, Identity, TooManyAttempts, WrongCredentials
+from auth.identity import (
+    ANONYMOUS,
+    SYSTEM,
+    Authenticator,
+    Identity,
+    Limit,
+    Permission,
+    TooManyAttempts,
+    WrongCredentials,
+)
 from auth.passwords import Passwords, Verdict
 from auth.throttle import Key, is_forgotten, remaining
 
 CHEAP = Passwords(time_cost=1, memory_cost=8, parallelism=1)
 SECRET = "correct horse"
 HERE = "192.0.2.1"
+ACCESS_TOKEN = "lsp_of-alice"
+BOUNDED = Identity(1, "alice", limit=Limit(9, Permission.READ))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,10 @@ class MemoryAccounts:
     def __init__(self, *accounts: Account) -> None:
         self.by_name = {account.name: account for account in accounts}
         self.asked: list[str] = []
+        self.by_secret: dict[str, Identity] = {}
+
+    async def find_access_token(self, secret: str) -> Identity | None:
+        return self.by_secret.get(secret)
 
     async def find_credentials(self, name: str) -> Account | None:
         self.asked.append(name)
@@ -281,3 +296,54 @@ async def test_a_cancelled_attempt_gives_its_place_back(
         await attempt
     passwords.gate.set()
     assert await authenticator.authenticate("alice", SECRET, HERE) == Identity(1, "alice")
+
+
+# Access tokens
+
+
+async def test_an_access_token_is_an_identity_that_it_bounds(
+    accounts: MemoryAccounts, throttle: MemoryThrottle, executor: ThreadPoolExecutor
+) -> None:
+    accounts.by_secret[ACCESS_TOKEN] = BOUNDED
+    # A gate that nobody opens: no password is hashed.
+    passwords = GatedPasswords()
+    authenticator = Authenticator(accounts, passwords, throttle, executor, concurrency=1, waiting=0)
+    assert await authenticator.authenticate("alice", ACCESS_TOKEN, HERE) == BOUNDED
+    assert (passwords.threads, accounts.asked, throttle.counters) == (set(), [], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("alice", "lsp_unknown"),
+        ("alice", "lsp_"),
+        ("root", ACCESS_TOKEN),
+        ("Alice", ACCESS_TOKEN),
+        ("alice ", ACCESS_TOKEN),
+        ("", ACCESS_TOKEN),
+        ("\ud800", ACCESS_TOKEN),
+        ("alice", ACCESS_TOKEN + "\n"),
+        ("alice", ACCESS_TOKEN.upper()),
+    ],
+)
+async def test_an_access_token_belongs_to_the_account_that_is_named(
+    authenticator: Authenticator, accounts: MemoryAccounts, throttle: MemoryThrottle, name: str, secret: str
+) -> None:
+    accounts.by_secret[ACCESS_TOKEN] = BOUNDED
+    assert await fail(authenticator, name, password=secret) == "wrong name or password"
+    assert [count for count, _ in throttle.counters.values()] == [1, 1, 1]
+
+
+async def test_wrong_access_tokens_delay_like_wrong_passwords(
+    authenticator: Authenticator, accounts: MemoryAccounts, throttle: MemoryThrottle
+) -> None:
+    accounts.by_secret[ACCESS_TOKEN] = BOUNDED
+    for n in range(6):
+        await fail(authenticator, "alice", password=f"lsp_{n}")
+    for secret in (ACCESS_TOKEN, SECRET):
+        with pytest.raises(TooManyAttempts):
+            await authenticator.authenticate("alice", secret, HERE)
+    throttle.now += 1
+    assert await authenticator.authenticate("alice", ACCESS_TOKEN, HERE) == BOUNDED
+    await fail(authenticator, "alice")
+    await authenticator.authenticate("alice", SECRET, HERE)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.identity import ANONYMOUS, SYSTEM, Identity
-from auth.policy import Role, Standing, allowed_actions, grant
+from auth.identity import ANONYMOUS, SYSTEM, Identity, Limit, Permission
+from auth.policy import Role, Standing, allowed_actions, api_permission, grant
 from auth.scope import Scope
 
 ALICE = Identity(1, "alice")
@@ -113,6 +113,54 @@ def test_grant(requested: str, expected: str) -> None:
 def test_everybody_may_ask_for_the_catalog() -> None:
     asked = Scope.parse(["registry:catalog:*"])
     assert grant(ANONYMOUS, asked, HOUSE.__getitem__) == asked
+
+
+def bounded(permission: Permission) -> Identity:
+    return Identity(1, "alice", limit=Limit(9, permission))
+
+
+@pytest.mark.parametrize(
+    ("identity", "requested", "expected"),
+    [
+        (ANONYMOUS, "*", ""),
+        (ANONYMOUS, "read", ""),
+        (ALICE, "*", "registry:api:*"),
+        (ALICE, "read", "registry:api:read"),
+        (ALICE, "write,delete", "registry:api:delete,write"),
+        (ALICE, "frobnicate", ""),
+        (ADMIN, "*", "registry:api:*"),
+        (bounded(Permission.READ), "*", "registry:api:read"),
+        (bounded(Permission.READ), "write,delete,admin", ""),
+        (bounded(Permission.WRITE), "*", "registry:api:read,write"),
+        (bounded(Permission.WRITE), "delete,write", "registry:api:write"),
+        (bounded(Permission.DELETE), "*", "registry:api:delete,read,write"),
+        (bounded(Permission.ADMIN), "*", "registry:api:*"),
+    ],
+)
+def test_whoever_is_somebody_may_ask_for_the_interface(
+    identity: Identity, requested: str, expected: str
+) -> None:
+    asked = Scope.parse([f"registry:api:{requested}"])
+    assert str(grant(identity, asked, HOUSE.__getitem__)) == expected
+
+
+@pytest.mark.parametrize(
+    ("scope", "permission"),
+    [
+        ("", None),
+        ("registry:catalog:*", None),
+        ("repository:api:*", None),
+        ("registry:api:frobnicate", None),
+        ("registry:api:read", Permission.READ),
+        ("registry:api:write", Permission.WRITE),
+        ("registry:api:read,delete", Permission.DELETE),
+        ("registry:api:admin", Permission.ADMIN),
+        ("registry:api:*", Permission.ADMIN),
+        ("registry:api:read repository:a:*", Permission.READ),
+    ],
+)
+def test_how_far_a_scope_goes_in_the_interface(scope: str, permission: Permission | None) -> None:
+    assert api_permission(Scope.parse([scope])) == permission
 
 
 def test_only_repositories_are_looked_up_and_each_once() -> None:

@@ -3,7 +3,7 @@ import hashlib
 import hmac
 import itertools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.identity import ANONYMOUS, SYSTEM, Identity
+from auth.identity import ANONYMOUS, SYSTEM, Identity, Limit, Permission
 from auth.jwk import Algorithm, KeyRing, SigningKey
 from auth.scope import InvalidScope, Scope
 from auth.tokens import (
@@ -163,6 +163,16 @@ def test_an_identity_survives_its_token(world: World, identity: Identity) -> Non
     verified = world.verifier().verify(world.issuer().issue(identity, Scope()).token)
     assert verified.identity == identity
     assert verified.scope == Scope()
+
+
+def test_a_token_names_the_access_token_that_it_was_made_for(world: World) -> None:
+    bounded = replace(ALICE, limit=Limit(9, Permission.READ, frozenset({1})))
+    token = world.issuer().issue(bounded, PULL).token
+    assert jwt.decode(token, options={"verify_signature": False})["token"] == 9
+    verified = world.verifier().verify(token)
+    assert (verified.identity, verified.access_token_id) == (ALICE, 9)
+    # Nobody else can name one of ours.
+    assert world.verifier().verify(theirs(their_claims(token=9))).access_token_id is None
 
 
 def test_every_token_is_another(world: World) -> None:
@@ -358,10 +368,12 @@ FORGERIES: dict[str, dict[str, str]] = {
         "nbf null": sign(our_claims(nbf=None)),
         "nbf text": sign(our_claims(nbf="now")),
     },
-    "malformed: jti or account": {
+    "malformed: jti, account or token": {
         "jti a number": sign(our_claims(jti=1)),
         "account text": sign(our_claims(account="7")),
         "account true": sign(our_claims(account=True)),
+        "token text": sign(our_claims(token="9")),
+        "token true": sign(our_claims(token=True)),
     },
     "malformed: access": {
         "access an object": sign(our_claims(access={})),

@@ -18,8 +18,8 @@ def log_in(db: Connection, name: str, secret: str, seconds: int = 10) -> None:
 
 
 def logged_in(db: Connection, secret: str, at: int = 0) -> str | None:
-    account = accounts.find_by_refresh_token(db, secret, now=NOW + at * SECOND)
-    return None if account is None else account.name
+    stands_for = accounts.find_by_refresh_token(db, secret, now=NOW + at * SECOND)
+    return None if stands_for is None else stands_for[0].name
 
 
 @pytest.mark.parametrize("is_admin", [False, True])
@@ -127,9 +127,9 @@ def test_refresh_token_says_whether_its_account_is_disabled(db: Connection) -> N
     add_account(db, "ann")
     accounts.disable(db, "ann", disabled=True, now=NOW)
     log_in(db, "ann", "secret")  # by a login that raced the disabling
-    account = accounts.find_by_refresh_token(db, "secret", now=NOW)
-    assert account is not None
-    assert account.disabled
+    stands_for = accounts.find_by_refresh_token(db, "secret", now=NOW)
+    assert stands_for is not None
+    assert stands_for[0].disabled
 
 
 @pytest.mark.parametrize(("at", "name"), [(-1, "ann"), (0, "ann"), (9, "ann"), (10, None), (11, None)])
