@@ -1,16 +1,21 @@
-"""Removing what was begun and left: abandoned uploads, expired refresh tokens, old login failures."""
+"""Removing what was begun and left: abandoned uploads, and what counted once and does no more."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import structlog
 
 from auth.throttle import FORGET_SECONDS
 from storage.blobs import BlobStore, StagedBusy, StagedMissing
-from storage.metadata import accounts, login_failures, uploads
-from storage.metadata.engine import Metadata
+from storage.metadata import access_tokens, accounts, invitations, login_failures, sessions, uploads
+from storage.metadata.engine import Connection, Metadata
 
 _log = structlog.stdlib.get_logger("longshore.jobs")
+
+# How long people can still look up what became of their access tokens and invitations.
+_REMEMBERED: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,9 @@ class Sweep:
         """Remove what is due."""
         now = datetime.now(UTC)
         swept = await self.sweep_uploads(now - timedelta(seconds=self.upload_ttl))
-        tokens = await self.metadata.write(accounts.remove_expired_refresh_tokens, now=now)
-        forgotten = now - timedelta(seconds=FORGET_SECONDS)
-        failures = await self.metadata.write(login_failures.remove_before, forgotten)
-        if swept or tokens or failures:
-            _log.info("swept", uploads=swept, refresh_tokens=tokens, login_failures=failures)
+        removed = {"uploads": swept, **await self.metadata.write(_remove_expired, now)}
+        if any(removed.values()):
+            _log.info("swept", **removed)
 
     async def sweep_uploads(self, before: datetime) -> int:
         """Remove uploads that nothing was added to since `before`; return how many.
@@ -59,3 +62,14 @@ class Sweep:
         except StagedMissing:
             return await self.metadata.write(uploads.remove, upload_id)
         return True
+
+
+def _remove_expired(db: Connection, now: datetime) -> Mapping[str, int]:
+    """Forget what counts no more; return how many of each table."""
+    return {
+        "refresh_tokens": accounts.remove_expired_refresh_tokens(db, now=now),
+        "login_failures": login_failures.remove_before(db, now - timedelta(seconds=FORGET_SECONDS)),
+        "sessions": sessions.remove_expired(db, now=now),
+        "access_tokens": access_tokens.remove_expired_before(db, now - _REMEMBERED),
+        "invitations": invitations.remove_before(db, now - _REMEMBERED),
+    }

@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import func, select, update
 from structlog.testing import capture_logs
 
+from auth.identity import Identity, Permission
 from auth.throttle import FORGET_SECONDS, keys
 from registry.accounts import StoredAccounts, StoredThrottle
 from registry.errors import Problem
@@ -206,6 +207,66 @@ async def test_old_login_failures_go(stores: Stores, sweep: Sweep, seconds: int,
     await stores.metadata.write(lambda db: db.execute(update(schema.login_failures).values(failed_at=then)))
     await sweep()
     assert await count(stores, "login_failures") == left
+
+
+@pytest.mark.parametrize(
+    ("table", "days", "goes"),
+    [
+        ("sessions", -1, False),
+        ("sessions", 0, True),
+        ("access_tokens", -1, False),
+        ("access_tokens", 29, False),
+        ("access_tokens", 31, True),
+        ("invitations", 29, False),
+        ("invitations", 31, True),
+    ],
+)
+async def test_what_ended_so_many_days_ago_goes(
+    stores: Stores, sweep: Sweep, table: str, days: int, goes: bool
+) -> None:
+    ann = await add_account(stores, "ann")
+    await stores.metadata.write(add_ended, table, ann, datetime.now(UTC) - timedelta(days=days))
+    with capture_logs() as logs:
+        await sweep()
+    assert await count(stores, table) == (0 if goes else 1)
+    assert [entry[table] for entry in logs] == ([1] if goes else [])
+
+
+def add_ended(db: Connection, table: str, owner: Identity, end: datetime) -> None:
+    began = end - timedelta(days=9)
+    values: dict[str, object] = {"secret_hash": "x", "created_at": began, "expires_at": end}
+    more: dict[str, dict[str, object]] = {
+        "sessions": {"account_id": owner.account_id, "seen_at": began, "address": "", "agent": ""},
+        "access_tokens": {
+            "account_id": owner.account_id,
+            "name": "ci",
+            "permission": Permission.READ,
+            "is_limited": False,
+        },
+        "invitations": {"as_owner": False, "note": "", "invited_by": "ann"},
+    }
+    db.execute(schema.metadata.tables[table].insert().values(**values, **more[table]))
+
+
+@pytest.mark.parametrize(("days", "goes"), [(29, False), (31, True)])
+async def test_invitation_that_was_accepted_so_many_days_ago_goes(
+    stores: Stores, sweep: Sweep, days: int, goes: bool
+) -> None:
+    ann, now = await add_account(stores, "ann"), datetime.now(UTC)
+    await stores.metadata.write(add_ended, "invitations", ann, now + timedelta(days=99))
+    then = now - timedelta(days=days)
+    await stores.metadata.write(lambda db: db.execute(update(schema.invitations).values(accepted_at=then)))
+    await sweep()
+    assert await count(stores, "invitations") == (0 if goes else 1)
+
+
+async def test_tokens_without_an_end_and_open_invitations_stay(stores: Stores, sweep: Sweep) -> None:
+    ann = await add_account(stores, "ann")
+    await stores.metadata.write(add_ended, "access_tokens", ann, datetime.now(UTC) - timedelta(days=99))
+    await stores.metadata.write(lambda db: db.execute(update(schema.access_tokens).values(expires_at=None)))
+    await stores.metadata.write(add_ended, "invitations", ann, datetime.now(UTC) + timedelta(days=1))
+    await sweep()
+    assert [await count(stores, table) for table in ("access_tokens", "invitations")] == [1, 1]
 
 
 async def test_nothing_to_do_is_not_worth_a_line(sweep: Sweep) -> None:
