@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,12 @@ from registry.installation import database_of, keys_of, passwords_of
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
+from registry.people import PasswordHashing
+from registry.services import make_services
+from registry.web import api
 from registry.web.access import Gate
+from registry.web.api.problems import ProblemDocuments
+from registry.web.callers import Callers
 from registry.web.errors import error_middleware
 from registry.web.observe import Metrics, Operation, add_headers
 from registry.web.oci import Distribution, Limits
@@ -68,7 +73,12 @@ async def make_app(settings: Settings, metrics_directory: Path | None = None) ->
     outside = None if settings.outside_jwks is None else OutsideKeys(settings.outside_jwks)
     rules = Rules(sparse=settings.sparse, public=settings.default_visibility == "public")
     verifier = _verifier(settings, outside) if settings.auth == "on" else None
-    gate = Gate(LocalRegistry(metadata, store, rules), accounts, verifier)
+    local = LocalRegistry(metadata, store, rules)
+    gate = Gate(local, accounts, verifier)
+    threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="passwords")
+    authenticator = _authenticator(settings, metadata, accounts, threads)
+    services = make_services(settings, metadata, PasswordHashing(passwords_of(settings), threads))
+    callers = Callers(accounts, services.sessions, authenticator, verifier, origins)
     operation = Operation(
         # As a write: the thread that writes may be stuck where reading still works.
         partial(metadata.write, repositories.exists, "library/readiness"),
@@ -77,13 +87,18 @@ async def make_app(settings: Settings, metrics_directory: Path | None = None) ->
         expose=settings.metrics,
         metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
-    app = web.Application(middlewares=[operation.middleware(), error_middleware(origins, settings.service)])
+    surfaces = {"/api/": ProblemDocuments(origins, settings.service).render}
+    errors = error_middleware(origins, settings.service, surfaces)
+    app = web.Application(middlewares=[operation.middleware(), errors])
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
     app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
+    app.add_routes(api.routes(services, callers))
     if verifier is not None:
-        app.add_routes(_tokens(settings, metadata, accounts, origins).routes())
-    app.cleanup_ctx.append(_background(settings, metadata, store, outside))
+        ring = keys_of(settings).ring
+        issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
+        app.add_routes(Tokens(accounts, authenticator, issuer, ring, origins).routes())
+    app.cleanup_ctx.append(_background(settings, local, outside))
     return app
 
 
@@ -94,26 +109,29 @@ def _verifier(settings: Settings, outside: OutsideKeys | None) -> TokenVerifier:
     return TokenVerifier(keys_of(settings).ring, settings.service, settings.service, external)
 
 
-def _tokens(settings: Settings, metadata: Metadata, accounts: StoredAccounts, origins: Origins) -> Tokens:
-    threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="passwords")
-    authenticator = Authenticator(
+def _authenticator(
+    settings: Settings, metadata: Metadata, accounts: StoredAccounts, threads: Executor
+) -> Authenticator:
+    return Authenticator(
         accounts,
         passwords_of(settings),
         StoredThrottle(metadata),
         threads,
         concurrency=_HASHING_THREADS,
     )
-    ring = keys_of(settings).ring
-    issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
-    return Tokens(accounts, authenticator, issuer, ring, origins)
 
 
 def _background(
-    settings: Settings, metadata: Metadata, store: BlobStore, outside: OutsideKeys | None
+    settings: Settings, local: LocalRegistry, outside: OutsideKeys | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
+    metadata = local.metadata
+
     async def run(_: web.Application) -> AsyncIterator[None]:
-        sweep = Sweep(metadata, store, settings.upload_ttl)
-        work: list[Awaitable[None]] = [Job(metadata, "sweep", settings.sweep_interval, sweep).run_forever()]
+        sweep = Sweep(metadata, local.store, settings.upload_ttl)
+        work: list[Awaitable[None]] = [
+            Job(metadata, "sweep", settings.sweep_interval, sweep).run_forever(),
+            local.statistics.run_forever(),
+        ]
         if outside is not None:
             await outside.refresh()
             work.append(outside.keep_fresh())
@@ -123,6 +141,7 @@ def _background(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await local.statistics.finish()
         metadata.close()
 
     return run
