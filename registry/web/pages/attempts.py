@@ -1,0 +1,49 @@
+"""What comes of a form: the value, or the words that go beside its fields."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from auth.identity import AuthenticationFailed
+from registry.errors import Problem, RegistryError
+
+T = TypeVar("T")
+
+# What whoever filled in a form can mend in it. Everything else is a page of its own.
+_MENDABLE: Final = frozenset(
+    {
+        Problem.INVALID,
+        Problem.NAME_TAKEN,
+        Problem.NAME_INVALID,
+        Problem.CONFLICT,
+        Problem.EDITED,
+        Problem.NOT_HERE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Generic[T]):
+    """What was tried: `value` if it went well, or else messages by field and one for the whole."""
+
+    value: T | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the form is to be shown again."""
+        return bool(self.errors or self.message)
+
+
+async def attempt(work: Awaitable[T]) -> Attempt[T]:
+    """Wait for the work and say what came of it; what no other words in the form would mend is raised."""
+    try:
+        return Attempt(await work)
+    except AuthenticationFailed as error:
+        return Attempt(message=str(error).capitalize())
+    except RegistryError as error:
+        if error.problem not in _MENDABLE:
+            raise
+        fields = error.detail.get("fields", {}) if isinstance(error.detail, dict) else {}
+        return Attempt(errors=fields, message="" if fields else error.message.capitalize())
