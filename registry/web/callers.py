@@ -24,7 +24,7 @@ from auth.identity import (
 )
 from auth.policy import api_permission
 from auth.scope import Access, Scope
-from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken
+from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken, new_secret
 from registry.accounts import StoredAccounts
 from registry.errors import Problem, RegistryError
 from registry.sessions import Sessions
@@ -37,6 +37,12 @@ SESSION: Final = web.RequestKey("session", int)
 """The id of the session that a request came with."""
 
 _COOKIE: Final = "longshore_session"
+_FORM_COOKIE: Final = "longshore_form"
+_FORM: Final = web.RequestKey("form", str)
+
+# As long as browsers keep any cookie: when a session ends is decided here, and visits prolong it.
+_COOKIE_AGE: Final = 400 * 86_400
+
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _API: Final = Scope([Access("registry", "api", frozenset({"*"}))])
 
@@ -46,7 +52,7 @@ _NO_TOKEN: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a page is for; `csrf` is what its forms carry, "" without a session."""
+    """Who a page is for; `csrf` is what its forms carry, "" where there can be none."""
 
     identity: Identity
     csrf: str = ""
@@ -81,19 +87,42 @@ class Callers:
         """Return who looks at a page; a session that has ended is no error."""
         if self.verifier is None:
             return Caller(SYSTEM)
-        secret = request.cookies.get(self.cookie(request))
+        secret = self._cookie(request, _COOKIE)
         found = None if not secret else await self.sessions.find(secret)
-        if found is None or secret is None:
-            return Caller(ANONYMOUS)
+        if found is None:
+            form = request.get(_FORM) or self._cookie(request, _FORM_COOKIE)
+            return Caller(ANONYMOUS, csrf_of(form) if form else "")
         request[SESSION] = found.session_id
         return Caller(found.identity, csrf_of(secret), found.session_id)
+
+    def begin_form(self, request: web.Request) -> None:
+        """Give visitors without a session something that their forms can prove: call it before `identify`.
+
+        Otherwise another site could sign somebody in here, as whom it likes.
+        """
+        request[_FORM] = self._cookie(request, _FORM_COOKIE) or new_secret("")
+
+    def keep_form(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Give the browser what `begin_form` began."""
+        self._set_cookie(request, response, _FORM_COOKIE, request[_FORM])
+
+    def check_form(self, request: web.Request) -> None:
+        """Return if the form can have proven something: `begin_form` was called for the page that it is of.
+
+        Raises:
+            RegistryError: DENIED.
+        """
+        if self.origins.is_foreign(request) or not self._cookie(request, _FORM_COOKIE):
+            raise RegistryError(Problem.DENIED, "The form is not of this browser. Load the page anew.")
 
     async def sign_in(self, request: web.Request, name: str, password: str) -> Identity:
         """Return who this is, by a password alone: what an access token may do is bounded, a session is not.
 
         Raises:
+            RegistryError: DENIED, as `check_form` does.
             WrongCredentials, TooManyAttempts: as a login of a client does, counted with those.
         """
+        self.check_form(request)
         if password.startswith(ACCESS_PREFIX):
             raise WrongCredentials("an access token does not sign in here")
         return await self.authenticator.authenticate(name, password, self.origins.client_address(request))
@@ -106,29 +135,40 @@ class Callers:
             address=self.origins.client_address(request),
             agent=request.headers.get("User-Agent", ""),
         )
-        secure = self._is_secure(request)
+        self._set_cookie(request, response, _COOKIE, secret, _COOKIE_AGE)
+
+    async def end(self, request: web.Request, response: web.StreamResponse) -> None:
+        """End the session that the request came with, and the forms from before."""
+        secret = self._cookie(request, _COOKIE)
+        if secret:
+            await self.sessions.end(secret)
+        for name in (_COOKIE, _FORM_COOKIE):
+            self._set_cookie(request, response, name, "", 0)
+
+    def _cookie(self, request: web.Request, name: str) -> str:
+        return request.cookies.get(self._name(request, name), "")
+
+    def _set_cookie(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        name: str,
+        value: str,
+        age: int | None = None,
+    ) -> None:
         response.set_cookie(
-            self.cookie(request),
-            secret,
+            self._name(request, name),
+            value,
             path="/",
             httponly=True,
             samesite="Lax",
-            secure=secure,
-            max_age=self.sessions.lifetime,
+            secure=self._is_secure(request),
+            max_age=age,
         )
 
-    async def end(self, request: web.Request, response: web.StreamResponse) -> None:
-        """End the session that the request came with."""
-        secret = request.cookies.get(self.cookie(request))
-        if secret:
-            await self.sessions.end(secret)
-        response.del_cookie(
-            self.cookie(request), path="/", httponly=True, samesite="Lax", secure=self._is_secure(request)
-        )
-
-    def cookie(self, request: web.Request) -> str:
+    def _name(self, request: web.Request, name: str) -> str:
         """Return the cookie's name: behind TLS one that no other host can set (RFC 6265bis, "__Host-")."""
-        return f"__Host-{_COOKIE}" if self._is_secure(request) else _COOKIE
+        return f"__Host-{name}" if self._is_secure(request) else name
 
     def _is_secure(self, request: web.Request) -> bool:
         return self.origins.base_url(request).startswith("https://")
@@ -149,7 +189,8 @@ class Callers:
         caller = await self.identify(request)
         if not caller.identity.is_anonymous and request.method not in _SAFE:
             sent = request.headers.get(CSRF_HEADER, "")
-            if not hmac.compare_digest(sent.encode(errors="replace"), caller.csrf.encode()):
+            proven = hmac.compare_digest(sent.encode(errors="replace"), caller.csrf.encode())
+            if not proven or self.origins.is_foreign(request):
                 raise RegistryError(Problem.DENIED, f"a session changes things with the header {CSRF_HEADER}")
         return caller.identity
 
@@ -193,4 +234,4 @@ def bound(identity: Identity, permission: Permission) -> Identity:
 
 def csrf_of(secret: str) -> str:
     """Return what forms of a session carry: it follows from the secret, and tells nothing of it."""
-    return hashlib.sha256(b"csrf:" + secret.encode()).hexdigest()
+    return hashlib.sha256(b"csrf:" + secret.encode(errors="replace")).hexdigest()

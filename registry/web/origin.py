@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -54,12 +55,28 @@ class Origins:
         address = _parse(request.remote)
         return address is not None and address.is_loopback
 
+    def is_foreign(self, request: web.BaseRequest) -> bool:
+        """Tell whether a browser says that a page of another site sent the request; scripts say nothing."""
+        site = request.headers.get("Sec-Fetch-Site")
+        if site is not None:
+            return site not in ("same-origin", "none")
+        origin = request.headers.get("Origin")
+        ours = {urlsplit(self.base_url(request)).netloc, request.host}
+        return origin is not None and _host_of(origin) not in ours
+
     def _trusts(self, address: IPv4Address | IPv6Address | None) -> bool:
         return address is not None and any(address in network for network in self.trusted)
 
 
 def _first(header: str | None) -> str | None:
     return header.split(",")[0].strip() if header else None
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""  # no browser writes that
 
 
 def _parse(text: str | None) -> IPv4Address | IPv6Address | None:

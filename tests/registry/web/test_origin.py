@@ -193,3 +193,32 @@ async def test_realm_follows_a_trusted_proxy(serving: Serving) -> None:
 @pytest.mark.parametrize("trusted", [(), ("127.0.0.1",), (PROXY,), ("127.0.0.0/8", PROXY)])
 def test_is_local(remote: str, headers: dict[str, str], local: bool, trusted: tuple[str, ...]) -> None:
     assert origins(*trusted).is_local(request_from(remote, headers.items())) is local
+
+
+# -- of another site? ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "foreign"),
+    [
+        ({}, False),
+        ({"Sec-Fetch-Site": "same-origin"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Sec-Fetch-Site": ""}, True),
+        ({"Origin": "http://registry:5000"}, False),
+        ({"Origin": "https://hub.example"}, False),
+        ({"Origin": "http://registry"}, True),
+        ({"Origin": "http://registry:5000.attacker.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Origin": "http://[x"}, True),
+        ({"Origin": ""}, True),
+        # A browser that says both says the first with more care.
+        ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, False),
+        ({"Origin": "http://registry:5000", "Sec-Fetch-Site": "cross-site"}, True),
+    ],
+)
+def test_is_foreign(headers: dict[str, str], foreign: bool) -> None:
+    ours = origins(external_url="https://hub.example")
+    assert ours.is_foreign(request_from(CLIENT, headers.items())) is foreign
