@@ -38,10 +38,12 @@ def make_environment(assets: Assets) -> Environment:
 
     environment.globals.update(static=assets.url, icon=icon)
     environment.filters.update(
+        block=block,
         breakable=breakable,
         count=words.count,
         day=day,
         line=words.plain,
+        short=short,
         size=words.size,
         tint=tint,
         when=when,
@@ -69,6 +71,18 @@ def when(moment: datetime) -> Markup:
 def day(moment: date) -> str:
     """Return a day, or the day of a moment: "1 March 2026"."""
     return f"{moment.day} {moment:%B %Y}"
+
+
+def short(digest: str) -> str:
+    """Return a digest as people compare it: its algorithm and twelve digits."""
+    algorithm, _, digits = digest.partition(":")
+    return f"{algorithm}:{digits[:12]}"
+
+
+def block(text: str, limit: int = 8192) -> str:
+    """Return lines of somebody else's text, inert as `words.plain` makes them."""
+    shown = "\n".join(words.plain(line, limit) for line in text[:limit].expandtabs(4).splitlines())
+    return f"{shown}…" if len(text) > limit else shown
 
 
 def _pieces(text: str) -> list[str]:

@@ -27,12 +27,12 @@ Each has, besides the values of its handler:
 Filters: count ("1.2k"), size ("3.4 MiB"), when ("2 days ago"), day ("1 March 2026"), breakable (may be broken
 behind separators), line (one line of somebody else's text, inert and bounded), tint (see lists.tile).
 
-Macros: `{% import "macros/forms.html" as forms %}` has csrf, summary, field, textarea, select, checkbox, radios,
-button, action, deletion; `{% import "macros/lists.html" as lists %}` has cards, badge, badges, tabs, pager,
-table, empty, command, alert, tile, name.
+Macros: `{% import "macros/forms.html" as forms %}` has csrf, summary, field, textarea, select, checkbox,
+radios, button, action, deletion; `{% import "macros/lists.html" as lists %}` has cards, badge, badges, tabs,
+pager, table, empty, command, alert, tile, name.
 
-Every form that posts has `{{ forms.csrf(csrf) }}` within; `action` and `deletion` have it already. A form that
-was refused is rendered again with status 422 and `errors`, the mapping in the detail of Problem.INVALID.
+Every form that posts has `{{ forms.csrf(csrf) }}` within; `action` and `deletion` have it already. A form
+that was refused is rendered again with status 422 and `errors`, the mapping in the detail of Problem.INVALID.
 There is no inline script or style: also no attribute `style`. Sizes that vary are attributes of SVG.
 """
 
@@ -199,6 +199,14 @@ class Shell:
         response.headers.update({name: headers[name] for name in ("Allow", "Retry-After") if name in headers})
         return response
 
+    def base_url(self, request: web.Request) -> str:
+        """Return the URL of this server as the visitor knows it."""
+        return self._origins.base_url(request)
+
+    def host(self, request: web.Request) -> str:
+        """Return what stands before repository names in commands."""
+        return urlsplit(self._origins.base_url(request)).netloc
+
     def _values(self, request: web.Request, visitor: Visitor) -> dict[str, Any]:
         theme = request.cookies.get(THEME, "")
         with_query = _query_of(request)
@@ -206,8 +214,7 @@ class Shell:
             "visitor": visitor,
             "known": VISITOR in request,
             "csrf": visitor.csrf,
-            "host": urlsplit(self._origins.base_url(request)).netloc,
-            "base_url": self._origins.base_url(request),
+            "host": self.host(request),
             "path": request.path,
             "address": with_query() if request.method in ("GET", "HEAD") else "/",
             "notice": notices.find(request.query.get(notices.PARAMETER)),
