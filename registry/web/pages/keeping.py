@@ -30,8 +30,12 @@ class Keeping:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
         one = "/r/{name:.+}/-"
-        tag = one + "/tags/{tag}"
+        tag = one + "/tags/{tag}/-"
         return [
+            # Before those of the repository, whose name would take in the whole path of a tag.
+            web.get(tag + "/settings", self.get_tag_settings),
+            web.post(tag + "/settings", self.deprecate_tag),
+            web.post(tag + "/delete", self.delete_tag),
             web.get("/repositories/new", self.get_new),
             web.post("/repositories/new", self.create),
             web.get(one + "/settings", self.get_settings),
@@ -42,9 +46,6 @@ class Keeping:
             web.post(one + "/roles", self.set_role),
             web.get(one + "/delete", self.confirm_deletion),
             web.post(one + "/delete", self.delete),
-            web.post(tag + "/deprecate", self.deprecate_tag),
-            web.get(tag + "/delete", self.confirm_tag_deletion),
-            web.post(tag + "/delete", self.delete_tag),
         ]
 
     # -- making ----------------------------------------------------------------------------------------
@@ -188,22 +189,29 @@ class Keeping:
 
     # -- tags ------------------------------------------------------------------------------------------
 
+    async def get_tag_settings(self, request: web.Request) -> web.StreamResponse:
+        """Show what is told to whoever pulls by the tag, and what goes with its deletion."""
+        visitor = await self._shell.require_login(request)
+        return await self._show_tag(request, visitor, {}, Attempt())
+
     async def deprecate_tag(self, request: web.Request) -> web.StreamResponse:
         """Tell whoever pulls by the tag something, or nothing any more."""
         visitor, form = await self._form(request)
         name, tag = repository_in(request), request.match_info["tag"]
         text = form.get("deprecation", "").strip() or None
-        await self._catalog.deprecate_tag(visitor.identity, name, tag, text)
+        tried = await attempt(self._catalog.deprecate_tag(visitor.identity, name, tag, text))
+        if tried.failed:
+            return await self._show_tag(request, visitor, form, tried)
         return see_other(f"/r/{name}/-/tags/{tag}", notice="saved")
 
-    async def confirm_tag_deletion(self, request: web.Request) -> web.StreamResponse:
-        """Say what goes with the tag."""
-        visitor = await self._shell.require_login(request)
+    async def _show_tag(
+        self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
+    ) -> web.Response:
         name, tag = repository_in(request), request.match_info["tag"]
         details = await self._catalog.repository(visitor.identity, name)
         row = await self._catalog.tag(visitor.identity, name, tag)
         goes = await self._catalog.consequences(visitor.identity, name, tag)
-        return self._render(request, "delete_tag", details, Attempt(), goes=goes, row=row)
+        return self._render(request, "tag_settings", details, tried, goes=goes, row=row, said=said)
 
     async def delete_tag(self, request: web.Request) -> web.StreamResponse:
         """Delete the tag."""
