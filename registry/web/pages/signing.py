@@ -30,11 +30,14 @@ class Signing:
 
     async def get_sign_in(self, request: web.Request) -> web.StreamResponse:
         """Show the form, to whoever is not signed in."""
+        self._callers.begin_form(request)
         visitor = await self._shell.enter(request)
         back = local_path(request.query.get("next"))
         if not visitor.identity.is_anonymous:
             return see_other(back)
-        return self._shell.render(request, "sign_in.html", next=back, name="", message="")
+        response = self._shell.render(request, "sign_in.html", next=back, name="", message="")
+        self._callers.keep_form(request, response)
+        return response
 
     async def sign_in(self, request: web.Request) -> web.StreamResponse:
         """Begin a session; what was wrong is not told apart."""
@@ -60,13 +63,17 @@ class Signing:
 
     async def get_sign_up(self, request: web.Request) -> web.StreamResponse:
         """Show the form for an account, where people may make one by themselves."""
+        self._callers.begin_form(request)
         await self._shell.enter(request)
-        return self._show_sign_up(request)
+        response = self._show_sign_up(request)
+        self._callers.keep_form(request, response)
+        return response
 
     async def sign_up(self, request: web.Request) -> web.StreamResponse:
         """Make an account and sign in with it."""
         await self._shell.enter(request)
         form = await self._shell.read_form(request)
+        self._callers.check_form(request)
         name, secret = form.get("name", "").strip(), form.get("invitation") or None
         password = form.get("password", "")
         if password != form.get("again", ""):
@@ -83,11 +90,14 @@ class Signing:
 
     async def get_invitation(self, request: web.Request) -> web.StreamResponse:
         """Show what an invitation is to: with an account it is accepted, without one it makes one."""
+        self._callers.begin_form(request)
         visitor = await self._shell.enter(request)
         secret = request.match_info["secret"]
         invitation = await self._invitations.invitation(secret)
         if not visitor.signed_in:
-            return self._show_sign_up(request, secret=secret, invitation=invitation)
+            response = self._show_sign_up(request, secret=secret, invitation=invitation)
+            self._callers.keep_form(request, response)
+            return response
         return self._shell.render(request, "invitation.html", invitation=invitation, message="")
 
     async def accept(self, request: web.Request) -> web.StreamResponse:
