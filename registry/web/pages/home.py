@@ -1,12 +1,14 @@
 """The first page, and the one that shows what there is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from registry.catalog import CATEGORIES, Catalog
+from auth.identity import Identity
+from registry.catalog import CATEGORIES, Card, Catalog, Sort
 from registry.people import People
-from registry.web.pages.commands import needs_exception, pushing
+from registry.web.pages.commands import address, needs_exception, pushing
 from registry.web.pages.shell import Shell, Visitor
 
 _SHOWN = 6
@@ -57,19 +59,28 @@ class Home:
 
     async def _explore(self, request: web.Request, visitor: Visitor, *, hero: bool) -> web.StreamResponse:
         identity = visitor.identity
-        official = await self._catalog.repositories(identity, official=True, sort="pulls", limit=_SHOWN)
-        pulled = await self._catalog.repositories(identity, sort="pulls", limit=_SHOWN)
-        pushed = await self._catalog.repositories(identity, sort="pushed", limit=_SHOWN)
+        official = (
+            await self._catalog.repositories(identity, official=True, sort="pulls", limit=_SHOWN)
+        ).items
+        pulled = await self._first(identity, "pulls", official)
+        pushed = await self._first(identity, "pushed", [*official, *pulled])
         return self._shell.render(
             request,
             "explore.html",
             hero=hero,
-            official=official.items,
-            pulled=pulled.items,
-            pushed=pushed.items,
+            official=official,
+            pulled=pulled,
+            pushed=pushed,
+            sample=address(self._shell.host(request), next((card.name for card in official), "app")),
             categories=CATEGORIES,
             **self._first_steps(request, visitor.name if visitor.signed_in else ""),
         )
+
+    async def _first(self, caller: Identity, sort: Sort, shown: Sequence[Card]) -> Sequence[Card]:
+        """Return the first few in an order, without those that the page shows already."""
+        found = await self._catalog.repositories(caller, sort=sort, limit=_SHOWN + len(shown))
+        known = {card.id for card in shown}
+        return [card for card in found.items if card.id not in known and card.last_pushed_at][:_SHOWN]
 
     def _first_steps(self, request: web.Request, account: str) -> dict[str, Any]:
         host, base_url = self._shell.host(request), self._shell.base_url(request)

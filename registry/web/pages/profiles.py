@@ -44,5 +44,4 @@ class Profiles:
             profile=profile,
             found=found,
             stars=stars,
-            cursor=request.query.get("cursor"),
         )

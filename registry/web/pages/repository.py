@@ -72,9 +72,10 @@ class Repositories:
             return elsewhere
         q = request.query.get("q", "").strip()[:_MAX_FILTER]
         sort = _sort_in(request)
-        cursor = request.query.get("cursor")
         name = RepositoryName(details.card.name)
-        found = await self._catalog.tags(visitor.identity, name, q=q, sort=sort, cursor=cursor, limit=_PAGE)
+        found = await self._catalog.tags(
+            visitor.identity, name, q=q, sort=sort, cursor=request.query.get("cursor"), limit=_PAGE
+        )
         facts = await self._images.facts(visitor.identity, name, [row.digest for row in found.items])
         host = self._shell.host(request)
         commands = {
@@ -93,7 +94,6 @@ class Repositories:
             q=q,
             sort=sort,
             sorts=SORTS,
-            cursor=cursor,
         )
 
     async def get_statistics(self, request: web.Request) -> web.StreamResponse:

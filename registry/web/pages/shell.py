@@ -22,6 +22,7 @@ Each has, besides the values of its handler:
     notice     Notice or None
     theme      "light", "dark" or "" (what the system prefers)
     static(file), icon(name)    the path of a static file; an icon of static/icons.svg
+    cursor     where the page of a list begins, "" on the first: for lists.pager
     with_query(**changes)       the path of this page with other parameters; None removes one
 
 Filters: count ("1.2k"), size ("3.4 MiB"), when ("2 days ago"), day ("1 March 2026"), breakable (may be broken
@@ -219,6 +220,7 @@ class Shell:
             "address": with_query() if request.method in ("GET", "HEAD") else "/",
             "notice": notices.find(request.query.get(notices.PARAMETER)),
             "theme": theme if theme in ("light", "dark") else "",
+            "cursor": request.query.get("cursor", ""),
             "with_query": with_query,
         }
 
