@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,6 @@ from registry.web.oci import Distribution, Limits
 from registry.web.origin import Origins
 from registry.web.outside import OutsideKeys
 from registry.web.tokens import Tokens
-from storage.blobs import BlobStore
 from storage.filesystem import FileStore
 from storage.metadata import repositories
 from storage.metadata.engine import Metadata
@@ -49,9 +48,13 @@ _KEEP_ALIVE: Final = 120
 _READ_SIZE: Final = 256 * 1024
 
 
-async def make_runner(settings: Settings, metrics_directory: Path | None = None) -> web.AppRunner:
+async def make_runner(
+    settings: Settings,
+    metrics_directory: Path | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> web.AppRunner:
     """Return what serves one process's requests; the database is migrated and the keys exist."""
-    app = await make_app(settings, metrics_directory)
+    app = await make_app(settings, metrics_directory, sources)
     return web.AppRunner(
         app,
         access_log=None,  # registry.web.observe writes one line for each request
@@ -64,8 +67,12 @@ async def make_runner(settings: Settings, metrics_directory: Path | None = None)
     )
 
 
-async def make_app(settings: Settings, metrics_directory: Path | None = None) -> web.Application:
-    """Return the application."""
+async def make_app(
+    settings: Settings,
+    metrics_directory: Path | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> web.Application:
+    """Return the application. `sources`: where each setting comes from, if that is known."""
     metadata, store = Metadata(database_of(settings)), FileStore(settings.data)
     await store.prepare()
     accounts = StoredAccounts(metadata, settings.refresh_token_lifetime)
@@ -77,7 +84,7 @@ async def make_app(settings: Settings, metrics_directory: Path | None = None) ->
     gate = Gate(local, accounts, verifier)
     threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="passwords")
     authenticator = _authenticator(settings, metadata, accounts, threads)
-    services = make_services(settings, metadata, PasswordHashing(passwords_of(settings), threads))
+    services = make_services(settings, local, PasswordHashing(passwords_of(settings), threads), sources)
     callers = Callers(accounts, services.sessions, authenticator, verifier, origins)
     operation = Operation(
         # As a write: the thread that writes may be stuck where reading still works.

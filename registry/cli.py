@@ -115,7 +115,7 @@ def serve(loaded: Loaded) -> None:
     from registry.server import Server  # noqa: PLC0415
 
     # First of all: where nothing can be served, no password is made that nobody would get to see.
-    server = Server(settings, metrics)
+    server = Server(settings, metrics, loaded.sources)
     password = _prepare(settings)
     make_metrics_directory(metrics)
     _welcome(server.url, settings, password)

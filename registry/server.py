@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -20,6 +21,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from registry.app import make_runner
 from registry.config import Settings
+from registry.web.events import ENDLESS
 
 # A worker whose event loop stands still for this many seconds is replaced.
 _STUCK_AFTER: Final = 60
@@ -39,11 +41,14 @@ class Server(BaseApplication):
         OSError: the address cannot be taken or TLS cannot be spoken, in words for the operator.
     """
 
-    def __init__(self, settings: Settings, metrics_directory: Path) -> None:
+    def __init__(
+        self, settings: Settings, metrics_directory: Path, sources: Mapping[str, str] | None = None
+    ) -> None:
         if settings.tls_certificate is not None and settings.tls_key is not None:
             make_tls_context(settings.tls_certificate, settings.tls_key)
         self._settings = settings
         self._metrics_directory = metrics_directory
+        self._sources = sources
         listener = _listen(settings.host, settings.port)
         self._address: tuple[str, int] = listener.getsockname()[:2]
         self._descriptor = listener.detach()  # gunicorn closes it
@@ -80,7 +85,7 @@ class Server(BaseApplication):
         """Return the coroutine function that makes a worker's runner, in the worker."""
 
         async def make() -> web.AppRunner:
-            runner = await make_runner(self._settings, self._metrics_directory)
+            runner = await make_runner(self._settings, self._metrics_directory, self._sources)
             self.transfers.watch(runner)
             return runner
 
@@ -112,6 +117,9 @@ class Transfers:
         if self._runner is None:
             return
         self._ending = True
+        for task, request in self._running.items():
+            if task is not None and request.get(ENDLESS):
+                task.cancel()
         for site in list(self._runner.sites):
             await site.stop()
         if not await self._are_done(self._seconds):

@@ -3,12 +3,18 @@
 from aiohttp import web
 
 from registry.services import Services
+from registry.web.api.administration import Administration
+from registry.web.api.events import Events
+from registry.web.api.images import Images
 from registry.web.api.index import Index
 from registry.web.api.invitations import Invitations
 from registry.web.api.organizations import Organizations
 from registry.web.api.people import People
+from registry.web.api.repositories import Repositories
 from registry.web.api.robots import Robots
+from registry.web.api.search import Search
 from registry.web.api.sessions import Sessions
+from registry.web.api.tags import Tags
 from registry.web.api.teams import Teams
 from registry.web.api.tokens import Tokens
 from registry.web.callers import Callers
@@ -25,4 +31,10 @@ def routes(services: Services, callers: Callers) -> list[web.RouteDef]:
         *Organizations(callers, services.organizations).routes(),
         *Teams(callers, services.organizations).routes(),
         *Robots(callers, services.organizations).routes(),
+        *Repositories(callers, services.catalog, services.statistics).routes(),
+        *Tags(callers, services.catalog, services.images).routes(),
+        *Images(callers, services.images, services.catalog).routes(),
+        *Events(callers, services.watch).routes(),
+        *Search(callers, services.search, services.people).routes(),
+        *Administration(callers, services.administration).routes(),
     ]

@@ -12,7 +12,7 @@ ROOT: Final = "/api/v1"
 T = TypeVar("T")
 
 # What is shown depends on who asks, and changes under its address.
-_CACHING: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+CACHING: Final = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
 
 
 class Page(BaseModel, Generic[T]):
@@ -38,7 +38,7 @@ class Listed(Protocol):
 
 def respond(model: BaseModel, *, status: int = 200, version: int | None = None) -> web.Response:
     """Return a document, with its version as an entity tag."""
-    headers = dict(_CACHING)
+    headers = dict(CACHING)
     if version is not None:
         headers["ETag"] = f'"{version}"'
     return web.Response(

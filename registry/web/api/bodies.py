@@ -27,8 +27,9 @@ RepositoryName = Annotated[
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_LINE)]
 FullName = Annotated[str, StringConstraints(max_length=100, pattern=_LINE)]
 Line = Annotated[str, StringConstraints(max_length=200, pattern=_LINE)]
+Notice = Annotated[str, StringConstraints(max_length=300, pattern=_LINE)]
 Lines = Annotated[str, StringConstraints(max_length=1000, pattern=_LINES)]
-Markdown = Annotated[str, StringConstraints(max_length=100_000, pattern=_LINES)]
+Markdown = Annotated[str, StringConstraints(max_length=64 * 1024)]
 Website = Annotated[
     str,
     StringConstraints(
@@ -36,7 +37,7 @@ Website = Annotated[
     ),
 ]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Categories = Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=10)]
+Categories = Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=3)]
 RoleWord = Literal["read", "write", "admin"]
 PermissionWord = Literal["read", "write", "delete", "admin"]
 
@@ -183,7 +184,7 @@ class RepositoryChanges(Body):
     summary: Line = ""
     overview: Markdown = ""
     categories: Categories = []
-    deprecation: Line | None = None
+    deprecation: Notice | None = None
     archived: bool = False
     public: bool = False
 
@@ -207,7 +208,7 @@ class NewName(Body):
 class TagChanges(Body):
     """What is to be told to whoever pulls by a tag; null is nothing."""
 
-    deprecation: Line | None
+    deprecation: Notice | None
 
 
 class RoleChange(Body):
@@ -309,6 +310,13 @@ class StatisticsQuery(Query):
     tag: Annotated[str, StringConstraints(max_length=128, pattern=_LINE)] | None = None
 
 
+class CountsQuery(Query):
+    """Of which days, and of how many tags."""
+
+    days: Annotated[Number, Field(ge=1, le=366)] = 30
+    limit: Annotated[Number, Field(ge=1, le=MAX_PAGE)] = 20
+
+
 class ImageQuery(Query):
     """Which of the platforms of an index."""
 
@@ -316,6 +324,6 @@ class ImageQuery(Query):
 
 
 class ConsequencesQuery(Query):
-    """Of which tag; without one, of the repository."""
+    """Of which tag or digest; without one, of the repository."""
 
-    tag: Annotated[str, StringConstraints(max_length=128, pattern=_LINE)] | None = None
+    tag: Annotated[str, StringConstraints(max_length=200, pattern=_LINE)] | None = None

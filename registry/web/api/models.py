@@ -2,11 +2,12 @@
 
 from datetime import date, datetime
 from enum import IntEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from auth.policy import Role
+from registry.catalog import Details
 
 
 def _word(value: object) -> object:
@@ -213,7 +214,7 @@ class Repository(Card):
     version: int
 
     @classmethod
-    def of(cls, details: Any) -> "Repository":
+    def of(cls, details: Details) -> "Repository":
         """Return what the catalog tells of a repository."""
         own = {name: getattr(details, name) for name in cls.model_fields.keys() - Card.model_fields.keys()}
         own["may"] = sorted(details.may)
@@ -248,6 +249,15 @@ class Day(Model):
     pushes: int
 
 
+class TagCount(Model):
+    """What happened to a tag; the tag "" is what was pulled by a digest that no tag means."""
+
+    tag: str
+    pulls: int
+    checks: int
+    pushes: int
+
+
 class Suggestion(Model):
     """A repository that a search may be after."""
 
@@ -262,6 +272,67 @@ class Category(Model):
 
     name: str
     title: str
+
+
+# -- administration --------------------------------------------------------------------------------------
+
+
+class NamespaceUse(Model):
+    """What a namespace takes: bytes of blobs that it alone links, and of those that others link as well."""
+
+    name: str
+    repositories: int
+    exclusive: int
+    shared: int
+
+
+class Job(Model):
+    """Background work: who had the last turn, and until when the turn is their own."""
+
+    name: str
+    holder: str
+    until: datetime
+    current: bool
+
+
+class Setting(Model):
+    """A setting in force, and where it comes from."""
+
+    name: str
+    value: str
+    source: str
+
+
+class Space(Model):
+    """Room for blobs, in bytes."""
+
+    free: int
+    total: int
+
+
+class Totals(Model):
+    """How much there is of everything; `size` in bytes of blobs."""
+
+    accounts: int
+    namespaces: int
+    repositories: int
+    tags: int
+    manifests: int
+    blobs: int
+    uploads: int
+    size: int
+
+
+class Health(Model):
+    """How the registry is; `database` says whether it takes writes, `seconds` how long one took."""
+
+    database: bool
+    seconds: float
+    space: Space | None
+    totals: Totals | None
+
+
+# -- the rest --------------------------------------------------------------------------------------------
 
 
 class Found(Model):
