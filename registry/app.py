@@ -19,16 +19,24 @@ from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
 from registry.people import PasswordHashing
-from registry.services import make_services
+from registry.services import Services, make_services
 from registry.web import api
 from registry.web.access import Gate
 from registry.web.api.problems import ProblemDocuments
 from registry.web.callers import Callers
-from registry.web.errors import error_middleware
+from registry.web.errors import error_middleware, render_document
 from registry.web.observe import Metrics, Operation, add_headers
 from registry.web.oci import Distribution, Limits
 from registry.web.origin import Origins
 from registry.web.outside import OutsideKeys
+from registry.web.pages.account import Account
+from registry.web.pages.administration import AdministrationPages
+from registry.web.pages.assets import Assets
+from registry.web.pages.keeping import Keeping
+from registry.web.pages.organizations import OrganizationPages
+from registry.web.pages.public import PublicPages
+from registry.web.pages.shell import Shell
+from registry.web.pages.signing import Signing
 from registry.web.tokens import Tokens
 from storage.filesystem import FileStore
 from storage.metadata import repositories
@@ -43,6 +51,9 @@ _MAX_HEADER: Final = 32 * 1024
 # Seconds that an idle connection stays open: longer than proxies keep theirs (60), so that it is not this
 # end that closes one which a request is on its way over.
 _KEEP_ALIVE: Final = 120
+
+# Where refusals are documents, and not pages for people.
+_FOR_PROGRAMS: Final = ("/v1/", "/v2", "/token", "/.well-known/", "/healthz", "/readyz", "/metrics")
 
 # What is read from a socket at once. Large bodies are the point of a registry.
 _READ_SIZE: Final = 256 * 1024
@@ -94,19 +105,54 @@ async def make_app(
         expose=settings.metrics,
         metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
-    surfaces = {"/api/": ProblemDocuments(origins, settings.service).render}
+    assets = Assets()
+    shell = Shell(callers, origins, assets, signup=settings.signup, open_access=verifier is None)
+    surfaces = {
+        "/api/": ProblemDocuments(origins, settings.service).render,
+        **dict.fromkeys(_FOR_PROGRAMS, render_document),
+        "": shell.render_refusal,
+    }
     errors = error_middleware(origins, settings.service, surfaces)
     app = web.Application(middlewares=[operation.middleware(), errors])
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
     app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
     app.add_routes(api.routes(services, callers))
+    _add_pages(app, services, callers, shell, _public(services, shell, assets, origins))
     if verifier is not None:
         ring = keys_of(settings).ring
         issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
         app.add_routes(Tokens(accounts, authenticator, issuer, ring, origins).routes())
     app.cleanup_ctx.append(_background(settings, local, outside))
     return app
+
+
+def _add_pages(
+    app: web.Application, services: Services, callers: Callers, shell: Shell, public: PublicPages
+) -> None:
+    organizations, invitations = services.organizations, services.invitations
+    for pages in (
+        Signing(shell, callers, invitations),
+        Account(shell, callers, services.people, services.access_tokens, services.sessions),
+        OrganizationPages(shell, organizations, invitations, services.access_tokens),
+        AdministrationPages(shell, services.administration, services.people, invitations),
+    ):
+        app.add_routes(pages.routes())
+    public.add_to(app, Keeping(shell, services.catalog, organizations).routes())
+
+
+def _public(services: Services, shell: Shell, assets: Assets, origins: Origins) -> PublicPages:
+    return PublicPages(
+        shell,
+        assets,
+        origins,
+        catalog=services.catalog,
+        search=services.search,
+        images=services.images,
+        statistics=services.statistics,
+        people=services.people,
+        watch=services.watch,
+    )
 
 
 def _verifier(settings: Settings, outside: OutsideKeys | None) -> TokenVerifier:

@@ -24,6 +24,8 @@ class Descriptor:
     size: int
     artifact_type: str | None = None
     annotations: Mapping[str, str] | None = None
+    warning: str | None = None
+    """What to tell whoever pulls a manifest: it is deprecated."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the descriptor as the image specification writes it."""

@@ -4,6 +4,7 @@ Bytes are durable before the row that names them, and the row is committed befor
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -25,10 +26,11 @@ from registry.interface import (
 )
 from registry.manifest import OCTET_STREAM, ParsedManifest, parse_manifest
 from registry.names import LIBRARY, Reference, RepositoryName, Tag
+from registry.statistics import Statistics
 from registry.uploads import Uploads
 from storage.blobs import BlobMissing, BlobStore
 from storage.digest import Digest
-from storage.metadata import blobs, manifests, repositories, tags, uploads
+from storage.metadata import blobs, catalog, manifests, repositories, tags, uploads
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.manifests import References, StoredManifest
 from storage.metadata.repositories import Viewer
@@ -44,6 +46,8 @@ _MAX_REFERRERS_TAG: Final = 1024 * 1024
 # So that the tag of a sha512 digest is not too long for a tag ("Referrers Tag Schema").
 _REFERRERS_TAG_HEX: Final = 64
 
+# Tags of what belongs to something else: signatures and the like, and lists of them.
+_ATTACHED: Final = re.compile("sha(256|512)-[0-9a-f]{64}.*")
 
 Sparse = Literal["none", "index", "all"]
 
@@ -72,6 +76,7 @@ class LocalRegistry:
         self.rules = rules
         self.caller = caller
         self.uploads = Uploads(metadata, store)
+        self.statistics = Statistics(metadata)
 
     def acting_for(self, caller: Identity) -> "LocalRegistry":
         """Return this registry as `caller` sees it and is recorded in it."""
@@ -94,12 +99,14 @@ class LocalRegistry:
         found = await self.metadata.lookup(manifests.find, repository, reference)
         if found is None:
             raise await self._manifest_unknown(repository, reference)
+        self.statistics.note_check(repository, reference)
         return _describe(found)
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> Manifest:
         found = await self.metadata.lookup(manifests.read, repository, reference)
         if found is None:
             raise await self._manifest_unknown(repository, reference)
+        self.statistics.note_pull(repository, reference)
         return Manifest(_describe(found[0]), found[1])
 
     async def put_manifest(
@@ -125,6 +132,8 @@ class LocalRegistry:
         )
         put = partial(self._put_manifest, repository, manifest, content, parsed, tags, condition)
         await self.metadata.write(put)
+        for tag in tags:
+            self.statistics.note_push(repository, tag)
         return PushedManifest(_describe(manifest), parsed.subject)
 
     def _put_manifest(
@@ -150,6 +159,9 @@ class LocalRegistry:
         manifests.put(db, repository_id, manifest, content, references, by=self._actor, now=now)
         for tag in new_tags:
             tags.put(db, repository_id, tag, manifest.digest, by=self._actor, now=now)
+        if new_tags:
+            own = any(not _ATTACHED.fullmatch(tag) for tag in new_tags)
+            catalog.note_push(db, repository_id, parsed.kind if own else None, now=now)
 
     def _check_references(self, db: Connection, repository_id: int, parsed: ParsedManifest) -> None:
         if self.rules.sparse == "all" or (self.rules.sparse == "index" and parsed.is_index):
@@ -378,7 +390,12 @@ def _present(db: Connection, repository: RepositoryName, digests: Sequence[Diges
 
 def _describe(manifest: StoredManifest) -> Descriptor:
     return Descriptor(
-        manifest.media_type, manifest.digest, manifest.size, manifest.artifact_type, manifest.annotations
+        manifest.media_type,
+        manifest.digest,
+        manifest.size,
+        manifest.artifact_type,
+        manifest.annotations,
+        manifest.warning,
     )
 
 

@@ -19,6 +19,15 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCTET_STREAM: Final = "application/octet-stream"
 
+Kind = Literal["image", "chart", "artifact"]
+
+# What the configuration says of the whole (image specification, "Guidelines for Artifact Usage"; Helm).
+_KINDS: Final[dict[str, Kind]] = {
+    "application/vnd.oci.image.config.v1+json": "image",
+    "application/vnd.docker.container.image.v1+json": "image",
+    "application/vnd.cncf.helm.config.v1+json": "chart",
+}
+
 _SCHEMA_1: Final = frozenset(
     {
         "application/vnd.docker.distribution.manifest.v1+json",
@@ -85,6 +94,9 @@ class _Image(_Document):
     def type_for_referrers(self) -> str | None:
         return self.artifact_type or self.config.media_type
 
+    def kind(self) -> Kind:
+        return "artifact" if self.artifact_type else _KINDS.get(self.config.media_type, "artifact")
+
 
 class _Index(_Document):
     schema_version: Literal[2] = Field(alias="schemaVersion")
@@ -98,6 +110,11 @@ class _Index(_Document):
     def type_for_referrers(self) -> str | None:
         return self.artifact_type
 
+    def kind(self) -> Kind:
+        # Of children only the descriptors are known here; those of images say no type of their own.
+        images = (each.is_manifest and not each.artifact_type for each in self.manifests)
+        return "image" if not self.artifact_type and any(images) else "artifact"
+
 
 class _Artifact(_Document):
     blobs: _Descriptors = ()
@@ -110,6 +127,9 @@ class _Artifact(_Document):
 
     def type_for_referrers(self) -> str | None:
         return self.artifact_type
+
+    def kind(self) -> Kind:
+        return "artifact"
 
 
 _MODELS: Final[dict[str, type[_Image] | type[_Index] | type[_Artifact]]] = {
@@ -139,7 +159,10 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class ParsedManifest:
-    """What a manifest says; `artifact_type` and `annotations` as a list of referrers shows them."""
+    """What a manifest says; `artifact_type` and `annotations` as a list of referrers shows them.
+
+    `kind` is what people call such a thing.
+    """
 
     media_type: str
     is_index: bool
@@ -150,6 +173,7 @@ class ParsedManifest:
     subject: Digest | None
     artifact_type: str | None
     annotations: dict[str, str] | None
+    kind: Kind
 
 
 def parse_manifest(content: bytes, media_type: str | None) -> ParsedManifest:
@@ -188,6 +212,7 @@ def _describe(document: _Image | _Index | _Artifact, media_type: str) -> ParsedM
         subject=None if document.subject is None else Digest(document.subject.digest),
         artifact_type=document.type_for_referrers() or None,
         annotations=document.annotations,
+        kind=document.kind(),
     )
 
 

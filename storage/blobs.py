@@ -10,6 +10,7 @@ Errors:
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
@@ -34,6 +35,14 @@ class StagedBusy(BlobStoreError):
 
 class StoreFull(BlobStoreError):
     """The store has no room for more bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Room for blobs, in bytes."""
+
+    free: int
+    total: int
 
 
 class BlobReader(Protocol):
@@ -104,6 +113,9 @@ class BlobStore(Protocol):
 
     async def staged_before(self, moment: datetime) -> Iterable[str]:
         """Return the keys of uploads whose last byte came before `moment`."""
+
+    async def space(self) -> Space | None:
+        """Return how much room there is; None where nothing bounds it."""
 
     async def open(self, location: str) -> BlobReader:
         """Open the blob at `location`.

@@ -15,6 +15,7 @@ import errno
 import fcntl
 import functools
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -23,7 +24,7 @@ from typing import BinaryIO, Final, ParamSpec, TypeVar
 
 import aiofiles
 
-from storage.blobs import BlobMissing, BlobReader, StagedBlob, StagedBusy, StagedMissing, StoreFull
+from storage.blobs import BlobMissing, BlobReader, Space, StagedBlob, StagedBusy, StagedMissing, StoreFull
 from storage.digest import ALGORITHMS, Digest
 
 P = ParamSpec("P")
@@ -69,6 +70,11 @@ class FileStore:
     async def staged_before(self, moment: datetime) -> Iterable[str]:
         """Return the names of files last written before `moment`."""
         return await self.run(_files_before, self._uploads, moment.timestamp())
+
+    async def space(self) -> Space:
+        """Return the room on the file system, as far as this process may use it."""
+        usage = await self.run(shutil.disk_usage, self.blobs)
+        return Space(usage.free, usage.total)
 
     async def open(self, location: str) -> BlobReader:
         """Open the blob's file."""

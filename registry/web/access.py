@@ -15,6 +15,7 @@ from registry.errors import Problem, RegistryError
 from registry.interface import Registry
 from registry.local import LocalRegistry
 from registry.names import RepositoryName
+from registry.rights import ARCHIVED
 
 # What to ask for when one action is lacking: clients that push look first, and clients that delete as well.
 _ACTIONS: Final[dict[Action, frozenset[str]]] = {
@@ -124,12 +125,10 @@ class RequestAccess:
     async def require(self, repository: RepositoryName, action: Action) -> RepositoryName:
         """Return the name of now; what may not be seen looks like what is not there."""
         if not self._in_token(repository, action):
-            raise self._challenge(_needed(repository, action))
+            raise await self._refusal(repository, action)
         name, allowed = await self._look_up(repository)
         if action not in allowed:
-            if self.token is None:
-                raise self._challenge(_needed(repository, action))
-            raise RegistryError(Problem.DENIED)
+            raise await self._refusal(repository, action)
         if name != repository and action != "pull":
             raise RegistryError(Problem.DENIED, f"{repository} is called {name} now")
         return name
@@ -163,6 +162,19 @@ class RequestAccess:
         closed = frozenset({"push"}) if standing.archived else frozenset[str]()
         return name, frozenset(each for each in _ACTIONS if self._in_token(repository, each)) - closed
 
+    async def _refusal(self, repository: RepositoryName, action: Action) -> RegistryError:
+        """Return a challenge where a better token may help, else the plain refusal."""
+        if self.token is not None and action == "push" and await self._is_archived(repository):
+            return RegistryError(Problem.DENIED, ARCHIVED)
+        if self.token is not None and self._in_token(repository, action):
+            return RegistryError(Problem.DENIED)
+        return self._challenge(_needed(repository, action))
+
+    async def _is_archived(self, repository: RepositoryName) -> bool:
+        """Tell whether that is why nobody can push, to who may know it."""
+        standing = await self.accounts.standing(self.identity, repository)
+        return standing.archived and "pull" in (await self._look_up(repository))[1]
+
     def _challenge(self, scope: Scope) -> Challenge:
         return Challenge(scope, None if self.token is None else "insufficient_scope")
 
@@ -177,7 +189,7 @@ class OpenAccess:
         """Return the name of now."""
         standing = await self.accounts.standing(SYSTEM, repository)
         if standing.archived and action == "push":
-            raise RegistryError(Problem.DENIED)
+            raise RegistryError(Problem.DENIED, ARCHIVED)
         return RepositoryName(standing.name)
 
     async def require_mount(self, repository: RepositoryName, source: RepositoryName | None) -> Mount:

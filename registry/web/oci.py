@@ -403,7 +403,16 @@ def _upload_headers(request: web.Request, upload: Upload) -> dict[str, str]:
 
 def _manifest_headers(request: web.Request, descriptor: Descriptor) -> dict[str, str]:
     by_tag = ":" not in request.match_info["reference"]
-    return _content_headers(request, descriptor.digest, "no-cache" if by_tag else _IMMUTABLE)
+    headers = _content_headers(request, descriptor.digest, "no-cache" if by_tag else _IMMUTABLE)
+    if descriptor.warning is not None:
+        headers["Warning"] = _warning(descriptor.warning)
+    return headers
+
+
+def _warning(text: str) -> str:
+    """Return text as clients show it to who pulls ("Warnings"; RFC 7234, section 5.5)."""
+    quoted = text.encode("ascii", "replace").decode().replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{quoted}"'
 
 
 def _blob_headers(request: web.Request, descriptor: Descriptor) -> dict[str, str]:

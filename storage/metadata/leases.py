@@ -1,11 +1,22 @@
 """Leases: one holder at a time for a background job, whatever the number of processes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, or_
+from sqlalchemy import Connection, or_, select
 
 from storage.metadata.engine import insert
 from storage.metadata.schema import leases
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job and the process that has it until then."""
+
+    name: str
+    holder: str
+    expires_at: datetime
 
 
 def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: datetime) -> bool:
@@ -16,3 +27,9 @@ def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: d
     return (
         db.execute(new.on_conflict_do_update(index_elements=["name"], set_=values, where=free)).rowcount > 0
     )
+
+
+def taken(db: Connection) -> Sequence[Lease]:
+    """Return every lease by name, those that ended as well."""
+    statement = select(leases.c.name, leases.c.holder, leases.c.expires_at).order_by(leases.c.name)
+    return [Lease(*row) for row in db.execute(statement)]

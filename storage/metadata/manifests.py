@@ -1,7 +1,7 @@
 """Manifests, byte for byte, with what they name."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,8 @@ class StoredManifest:
     subject: Digest | None = None
     artifact_type: str | None = None
     annotations: Mapping[str, str] | None = None
+    warning: str | None = None
+    """What the tag and the repository that it was found by tell whoever pulls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,19 @@ class References:
 
 
 def _by_reference(*columns: Column[Any]) -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
-    """Return the statements that select by digest and by tag; built once, as that costs more than a run."""
+    """Return the statements that select by digest and by tag; built once, as that costs more than a run.
+
+    Each selects the deprecation of the repository as well, and the one by tag that of the tag.
+    """
     in_repository = (
-        select(*columns)
+        select(*columns, repositories.c.deprecation)
         .select_from(manifests)
         .join(repositories)
         .where(repositories.c.name == bindparam("repository"))
     )
     tagged = and_(tags.c.repository_id == manifests.c.repository_id, tags.c.digest == manifests.c.digest)
-    by_tag = in_repository.join_from(manifests, tags, tagged).where(tags.c.name == bindparam("reference"))
+    by_tag = in_repository.add_columns(tags.c.deprecation.label("tag_deprecation"))
+    by_tag = by_tag.join_from(manifests, tags, tagged).where(tags.c.name == bindparam("reference"))
     return in_repository.where(manifests.c.digest == bindparam("reference")), by_tag
 
 
@@ -58,7 +64,7 @@ def find(db: Connection, repository: str, reference: str) -> StoredManifest | No
     # A tag holds no colon and a digest always does (distribution specification, "Pulling manifests").
     statement = _FIND_BY_DIGEST if ":" in reference else _FIND_BY_TAG
     row = db.execute(statement, {"repository": repository, "reference": reference}).first()
-    return None if row is None else StoredManifest(Digest(row.digest), row.media_type, row.size)
+    return None if row is None else _found(row[0], row[1], row[2], row[3:])
 
 
 def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifest, bytes] | None:
@@ -67,7 +73,12 @@ def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifes
     row = db.execute(statement, {"repository": repository, "reference": reference}).first()
     if row is None:
         return None
-    return StoredManifest(Digest(row.digest), row.media_type, row.size), row.content
+    return _found(row[0], row[1], row[2], row[4:]), row[3]
+
+
+def _found(digest: str, media_type: str, size: int, deprecations: Sequence[str | None]) -> StoredManifest:
+    warning = "; ".join(text for text in reversed(deprecations) if text) or None
+    return StoredManifest(Digest(digest), media_type, size, warning=warning)
 
 
 def put(

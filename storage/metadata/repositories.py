@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    false,
     func,
     or_,
     select,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 
 from storage.digest import Digest
+from storage.metadata import documents
 from storage.metadata.engine import insert
 from storage.metadata.schema import (
     accounts,
@@ -168,10 +170,13 @@ _RENAMED: Final = (
 )
 
 
-def rights(db: Connection, name: str, account_id: int | None) -> Rights:
-    """Return what decides over the account's rights on the repository `name`, which need not exist."""
+def rights(db: Connection, name: str, account_id: int | None, *, former: bool = True) -> Rights:
+    """Return what decides over the account's rights on the repository `name`, which need not exist.
+
+    `former` says that a former name of a repository means it as well.
+    """
     found = _rights(db, name, account_id)
-    if found.exists:
+    if found.exists or not former:
         return found
     renamed: str | None = db.execute(_RENAMED, {"name": name}).scalar()
     return found if renamed is None else _rights(db, renamed, account_id)
@@ -207,7 +212,7 @@ def id_of(name: str) -> ScalarSelect[int]:
 
 
 def ensure(db: Connection, name: str, *, public: bool, make_namespace: bool, now: datetime) -> int:
-    """Return the id of the repository `name`, made now if it is not there.
+    """Return the id of the repository `name`, made now if it is not there; no former name stays one.
 
     Raises:
         NamespaceMissing: its namespace is not there and `make_namespace` is false.
@@ -216,16 +221,23 @@ def ensure(db: Connection, name: str, *, public: bool, make_namespace: bool, now
     found: int | None = db.execute(by_name).scalar()
     if found is not None:
         return found
-    namespace_id = _ensure_namespace(db, namespace_of(name), make=make_namespace, now=now)
+    namespace_id = ensure_namespace(db, namespace_of(name), make=make_namespace, now=now)
     new = insert(db, repositories).values(
         namespace_id=namespace_id, name=name, is_public=public, created_at=now
     )
     db.execute(new.on_conflict_do_nothing(index_elements=["name"]))
     made: int = db.execute(by_name).scalar_one()
+    db.execute(delete(repository_aliases).where(repository_aliases.c.name == name))
+    documents.refresh(db, made)
     return made
 
 
-def _ensure_namespace(db: Connection, name: str, *, make: bool, now: datetime) -> int:
+def ensure_namespace(db: Connection, name: str, *, make: bool, now: datetime) -> int:
+    """Return the id of the namespace, made now if it is not there and `make` says so.
+
+    Raises:
+        NamespaceMissing: it is not there and `make` is false.
+    """
     by_name = select(namespaces.c.id).where(namespaces.c.name == name)
     found: int | None = db.execute(by_name).scalar()
     if found is not None:
@@ -249,17 +261,31 @@ def names(db: Connection, viewer: Viewer, *, last: str, limit: int) -> Sequence[
     return db.execute(statement).scalars().all()
 
 
+def count(db: Connection, namespace: str, viewer: Viewer) -> int:
+    """Return how many repositories of the namespace the viewer may see."""
+    statement = select(func.count()).select_from(repositories).join(namespaces)
+    found: int = db.execute(statement.where(namespaces.c.name == namespace, visible_to(viewer))).scalar_one()
+    return found
+
+
 def visible_to(viewer: Viewer) -> ColumnElement[bool]:
     """Return the condition under which a row of `repositories` may be known to the viewer."""
+    if viewer.sees_all and viewer.only is None:
+        return true()
+    if viewer.account_id is None and not viewer.sees_all:
+        return repositories.c.is_public
+    return or_(repositories.c.is_public, shared_with(viewer))
+
+
+def shared_with(viewer: Viewer) -> ColumnElement[bool]:
+    """Return the condition under which a row may be known to the viewer even though it is private."""
     if viewer.only is not None:
-        unlimited = visible_to(replace(viewer, only=None))
-        return or_(repositories.c.is_public, and_(repositories.c.id.in_(viewer.only), unlimited))
+        return and_(repositories.c.id.in_(viewer.only), shared_with(replace(viewer, only=None)))
     if viewer.sees_all:
         return true()
     if viewer.account_id is None:
-        return repositories.c.is_public
+        return false()
     return or_(
-        repositories.c.is_public,
         repositories.c.namespace_id.in_(_seen_namespaces(viewer.account_id)),
         repositories.c.id.in_(_seen_repositories(viewer.account_id)),
     )
@@ -313,12 +339,19 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[int]:
 def set_public(db: Connection, name: str, *, public: bool) -> bool:
     """Change who may pull; tell whether there is such a repository."""
     statement = update(repositories).where(repositories.c.name == name).values(is_public=public)
-    return db.execute(statement).rowcount > 0
+    changed = db.execute(statement.returning(repositories.c.id)).scalar()
+    if changed is not None:
+        documents.refresh(db, changed)
+    return changed is not None
 
 
 def remove(db: Connection, name: str) -> bool:
     """Delete the repository with its tags, manifests, links and roles; tell whether there was one."""
-    return db.execute(delete(repositories).where(repositories.c.name == name)).rowcount > 0
+    statement = delete(repositories).where(repositories.c.name == name)
+    removed = db.execute(statement.returning(repositories.c.id)).scalar()
+    if removed is not None:
+        documents.forget(db, removed)
+    return removed is not None
 
 
 def grant(db: Connection, target: str, account_name: str, role: int | None) -> str | None:

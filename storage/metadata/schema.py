@@ -39,15 +39,23 @@ class Instant(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Turn an aware datetime into microseconds."""
-        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn microseconds into an aware datetime in UTC."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+def microseconds(moment: datetime) -> int:
+    """Return how a moment is stored."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
 # The specification sorts tags and names by bytes. SQLite does; PostgreSQL needs to be told.
 _BYTEWISE: Final = String().with_variant(String(collation="C"), "postgresql")
+
+SEARCH: Final = "search"
+"""The table of the full-text index: none of the tables below, as each database has a kind of its own."""
 
 metadata: Final = MetaData(
     naming_convention={
@@ -154,9 +162,17 @@ repositories: Final = Table(
     Column("pull_count", BigInteger, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="1"),
     Index(None, "namespace_id", "name"),
-    Index(None, "star_count", "name"),
-    Index(None, "pull_count", "name"),
-    Index(None, "last_pushed_at", "name"),
+    # For lists: they hold all that decides whether a row is shown, so that rows which are not cost little.
+    Index("ix_repositories_by_name", "name", "is_public", "namespace_id", "kind", "star_count"),
+    Index(
+        "ix_repositories_by_stars", "star_count", "pull_count", "name", "is_public", "namespace_id", "kind"
+    ),
+    Index(
+        "ix_repositories_by_pulls", "pull_count", "star_count", "name", "is_public", "namespace_id", "kind"
+    ),
+    Index(
+        "ix_repositories_by_push", "last_pushed_at", "name", "is_public", "namespace_id", "kind", "star_count"
+    ),
 )
 
 # Former names of repositories: clients can still pull by them.
@@ -388,3 +404,8 @@ leases: Final = Table(
     Column("holder", String, nullable=False),
     Column("expires_at", Instant, nullable=False),
 )
+
+
+def is_of_the_schema(name: str | None, kind: str, _: object = None) -> bool:
+    """Tell Alembic what to compare: all but the full-text index, which SQLite keeps in further tables."""
+    return kind != "table" or name is None or not (name == SEARCH or name.startswith(f"{SEARCH}_"))

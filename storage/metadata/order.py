@@ -1,0 +1,60 @@
+"""The orders that lists of repositories come in, and how one goes on behind a card."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, select, tuple_, type_coerce
+
+from storage.metadata import cards
+from storage.metadata.cards import Card
+from storage.metadata.schema import microseconds, repositories
+
+Order = Literal["stars", "pulls", "pushed", "name"]
+Key = tuple[Any, ...]
+
+_C = repositories.c
+_PUSHED: Final = type_coerce(_C.last_pushed_at, BigInteger)
+
+# Ties of numbers go to the greater of the next one: so one index, read backwards, is the whole order.
+_COLUMNS: Final[dict[Order, tuple[ColumnElement[Any], ...]]] = {
+    "stars": (_C.star_count, _C.pull_count, _C.name),
+    "pulls": (_C.pull_count, _C.star_count, _C.name),
+    "pushed": (_PUSHED, _C.name),
+    "name": (_C.name,),
+}
+
+
+def key_of(card: Card, order: Order) -> Key:
+    """Return where the card stands: numbers, strings and None."""
+    match order:
+        case "stars":
+            return card.stars, card.pulls, card.name
+        case "pulls":
+            return card.pulls, card.stars, card.name
+        case "pushed":
+            pushed = card.last_pushed_at
+            return None if pushed is None else microseconds(pushed), card.name
+        case "name":
+            return (card.name,)
+
+
+def read(
+    db: Connection, conditions: Sequence[ColumnElement[bool]], order: Order, after: Key | None, limit: int
+) -> Sequence[Card]:
+    """Return the cards behind the key `after` that the conditions hold for, at most `limit`."""
+    columns = _COLUMNS[order]
+    statement = select(*cards.COLUMNS).where(*conditions)
+    statement = statement.order_by(*(each.asc() if order == "name" else each.desc() for each in columns))
+    if after is None:
+        return cards.read(db, db.execute(statement.limit(limit)))
+    if order == "name":
+        return cards.read(db, db.execute(statement.where(_C.name > after[0]).limit(limit)))
+    rows: list[Row[Any]] = []
+    if after[0] is not None:
+        rows += db.execute(statement.where(tuple_(*columns) < after).limit(limit))
+    if order == "pushed" and len(rows) < limit:
+        # Those that nobody has pushed to come last.
+        never = _C.last_pushed_at.is_(None)
+        behind = never if after[0] is not None else never & (_C.name < after[1])
+        rows += db.execute(statement.where(behind).limit(limit - len(rows)))
+    return cards.read(db, rows)
