@@ -12,7 +12,7 @@ from auth.identity import SYSTEM, Identity
 from registry.interface import Registry
 from registry.local import DEFAULT_RULES, LocalRegistry, Rules
 from storage.filesystem import FileStore
-from storage.metadata import schema
+from storage.metadata import documents, schema
 from storage.metadata.engine import Connection
 from storage.metadata.migrate import migrate_sqlite
 from tests.registry.registries import REGISTRIES, Stores, opened
@@ -50,6 +50,7 @@ async def stores(data: Path, shared_stores: Stores) -> AsyncIterator[Stores]:
 def _empty(db: Connection) -> None:
     for table in reversed(schema.metadata.sorted_tables):
         db.execute(delete(table))
+    db.execute(delete(documents.search))
 
 
 @pytest.fixture
