@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
 
-from auth.passwords import Passwords, Verdict
+from auth.passwords import ACCESS_PREFIX, Passwords, Verdict
 from auth.throttle import Key, keys
 
 MAX_NAME: Final = 256
-
-ACCESS_PREFIX: Final = "lsp_"
-"""What every access token begins with, so that it is known for one without a look at any password."""
 
 
 class AuthenticationFailed(Exception):

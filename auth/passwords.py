@@ -14,6 +14,9 @@ from passlib.hash import argon2, bcrypt, bcrypt_sha256  # type: ignore[import-un
 MIN_CHARACTERS: Final = 8
 MAX_CHARACTERS: Final = 1024
 
+ACCESS_PREFIX: Final = "lsp_"
+"""What every access token begins with, and no password: so it is known for one without a look at any hash."""
+
 _BCRYPT_BYTES: Final = 72
 
 
@@ -122,6 +125,8 @@ def check_strength(secret: str, name: str = "") -> None:
     password = _normalise(secret)
     if len(password) < MIN_CHARACTERS:
         raise WeakPassword(f"The password needs at least {MIN_CHARACTERS} characters.")
+    if password.startswith(ACCESS_PREFIX):
+        raise UnusablePassword(f"The password begins with {ACCESS_PREFIX}, as access tokens do.")
     if len(set(password)) == 1:
         raise WeakPassword("The password repeats a single character.")
     if name and password.casefold() == name.casefold():

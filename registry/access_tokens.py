@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from auth.identity import ACCESS_PREFIX, Identity, Permission
+from auth.identity import Identity, Permission
+from auth.passwords import ACCESS_PREFIX
 from auth.policy import allowed_actions
 from auth.tokens import new_secret, secret_hash
 from registry.accounts import standing_of

@@ -13,7 +13,6 @@ from typing import Final
 from aiohttp import BasicAuth, web
 
 from auth.identity import (
-    ACCESS_PREFIX,
     ANONYMOUS,
     SYSTEM,
     Authenticator,
@@ -22,6 +21,7 @@ from auth.identity import (
     Permission,
     WrongCredentials,
 )
+from auth.passwords import ACCESS_PREFIX
 from auth.policy import api_permission
 from auth.scope import Access, Scope
 from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken, new_secret

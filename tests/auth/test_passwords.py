@@ -166,8 +166,10 @@ def test_good_passwords_are_accepted() -> None:
     check_strength("12345678")
     check_strength("correct horse", "alice")
     check_strength("\u00e9" * 4 + "abcd")
-    with pytest.raises(UnusablePassword):
-        check_strength("ab" * 513)
+    check_strength("LSP_ is short for something")
+    for secret in ("ab" * 513, "lsp_correct horse"):
+        with pytest.raises(UnusablePassword):
+            check_strength(secret)
 
 
 @settings(max_examples=50)
