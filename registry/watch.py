@@ -32,10 +32,10 @@ _LIFETIME: Final = 600.0
 _BEAT: Final = 15.0
 
 # Events that wait for one follower; one that is slower than that has to come again.
-_WAITING: Final = 256
+_WAITING: Final = 1024
 
-# Rows of a kind in one look.
-_ROWS: Final = 100
+# Rows of a kind in one look: more than one push makes at one moment, or no look would get past that.
+_ROWS: Final = 250
 
 # A row says when it was made, and shows when its transaction ends: later rows may show first.
 _OVERLAP: Final = timedelta(seconds=5)
@@ -85,11 +85,13 @@ class Watch:
         interval: float = _INTERVAL,
         followers: int = _FOLLOWERS,
         lifetime: float = _LIFETIME,
+        waiting: int = _WAITING,
     ) -> None:
         self._metadata = metadata
         self._interval = interval
         self._limit = followers
         self._lifetime = lifetime
+        self._waiting = waiting
         self._pollers: dict[int, _Poller] = {}
 
     @property
@@ -111,7 +113,7 @@ class Watch:
         poller = self._pollers.get(seen.id)
         if poller is None or poller.ended:
             poller = self._pollers[seen.id] = _Poller(self._metadata, seen.id, self._interval)
-        queue = poller.join()
+        queue = poller.join(self._waiting)
         try:
             async with contextlib.aclosing(self._events(queue)) as events:
                 async for event in events:
@@ -152,9 +154,9 @@ class _Poller:
         self._task = asyncio.ensure_future(self._run())
         self.queues: set[asyncio.Queue[Event | None]] = set()
 
-    def join(self) -> "asyncio.Queue[Event | None]":
+    def join(self, waiting: int) -> "asyncio.Queue[Event | None]":
         """Return where a new follower hears of events."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(_WAITING)
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(waiting)
         if self._news.uploads is not None:
             queue.put_nowait(self._news.uploads)
         self.queues.add(queue)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Final
 
-from storage.blobs import BlobReader, BlobStore, StagedBlob
+from storage.blobs import BlobReader, BlobStore, Space, StagedBlob
 from storage.digest import Digest
 
 ENOUGH: Final = 2**62
@@ -37,6 +37,9 @@ class WrappedStore:
 
     async def staged_before(self, moment: datetime) -> Iterable[str]:
         return await self.store.staged_before(moment)
+
+    async def space(self) -> Space | None:
+        return await self.store.space()
 
     async def open(self, location: str) -> BlobReader:
         return await self.store.open(location)

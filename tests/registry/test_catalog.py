@@ -453,3 +453,19 @@ async def test_deprecated_tag_says_so_to_who_pulls(world: World) -> None:
     assert pulled.descriptor.warning == "use v2; all old"
     assert (await registry.find_manifest(name(PUBLIC), Tag("latest"))).warning == "all old"
     assert (await registry.find_manifest(name(PUBLIC), IMAGE.digest)).warning == "all old"
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind"),
+    [
+        (["1.0"], "artifact"),
+        (["sha256-" + "0" * 64 + ".sig"], "image"),
+        (["sha256-0"], "artifact"),
+        ([], "image"),
+    ],
+)
+async def test_last_push_says_what_kind_of_thing_it_is(world: World, tags: list[str], kind: str) -> None:
+    before = (await world.catalog.repository(SYSTEM, PUBLIC)).card
+    await push(world.stores.registry(), {PUBLIC: image(tags=tags, artifactType="text/spdx")})
+    card = (await world.catalog.repository(SYSTEM, PUBLIC)).card
+    assert (card.kind, card.last_pushed_at == before.last_pushed_at) == (kind, not tags)

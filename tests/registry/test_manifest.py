@@ -461,3 +461,33 @@ def test_every_digest_of_an_index_is_kept(entries: list[dict[str, Any]]) -> None
 
 def test_reason_does_not_grow_with_what_was_sent() -> None:
     assert len(reason({**IMAGE, "annotations": {"k" * 100_000: 1}})) < 300
+
+
+HELM: Final = "application/vnd.cncf.helm.config.v1+json"
+DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "document", "kind"),
+    [
+        (OCI_MANIFEST, IMAGE, "image"),
+        (DOCKER_MANIFEST, {**IMAGE, "config": describe(b"c", DOCKER_CONFIG)}, "image"),
+        (
+            DOCKER_MANIFEST,
+            {**IMAGE, "config": describe(b"c", "application/vnd.docker.plugin.v1+json")},
+            "artifact",
+        ),
+        (OCI_MANIFEST, {**IMAGE, "config": describe(b"c", HELM)}, "chart"),
+        (OCI_MANIFEST, {**IMAGE, "config": describe(b"{}", "application/vnd.oci.empty.v1+json")}, "artifact"),
+        (OCI_MANIFEST, {**IMAGE, "artifactType": "text/spdx"}, "artifact"),
+        (OCI_INDEX, INDEX, "image"),
+        (DOCKER_LIST, {**INDEX, "manifests": [describe(b"m", DOCKER_MANIFEST)]}, "image"),
+        (OCI_INDEX, {**INDEX, "artifactType": "text/spdx"}, "artifact"),
+        (OCI_INDEX, {**INDEX, "manifests": [describe(b"m", OCI_MANIFEST, artifactType="a/b")]}, "artifact"),
+        (OCI_INDEX, {**INDEX, "manifests": [describe(b"m", "text/plain")]}, "artifact"),
+        (OCI_INDEX, {**INDEX, "manifests": []}, "artifact"),
+        (OCI_ARTIFACT, ARTIFACT, "artifact"),
+    ],
+)
+def test_kind(media_type: str, document: dict[str, Any], kind: str) -> None:
+    assert parse_manifest(encode(document), media_type).kind == kind

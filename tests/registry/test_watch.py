@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import pytest
@@ -13,8 +14,8 @@ from registry.catalog import Catalog, RepositoryEdit
 from registry.errors import Problem
 from registry.watch import BlobLanded, Event, TagSet, UploadsUnderWay, Watch
 from storage.digest import Digest
-from storage.metadata import repositories
-from storage.metadata.engine import Metadata
+from storage.metadata import repositories, tags
+from storage.metadata.engine import Connection, Metadata
 from tests.registry.accounts import add_account
 from tests.registry.content import image, name, push, push_blob, put, refused
 from tests.registry.registries import Stores
@@ -82,8 +83,8 @@ async def test_push_shows_as_it_lands(stores: Stores, other_stores: Stores, read
             pass  # what landed a little before
         pushed = image(tags=["v1", "v2"], layers=[b"layer"])
         await put(registry, APP, pushed)
-        tags = [cast(TagSet, each) for each in await until(events, TagSet, 2)]
-        assert [(tag.name, tag.digest, tag.by) for tag in tags] == [
+        told = [cast(TagSet, each) for each in await until(events, TagSet, 2)]
+        assert [(tag.name, tag.digest, tag.by) for tag in told] == [
             ("v1", pushed.digest, "system"),
             ("v2", pushed.digest, "system"),
         ]
@@ -106,12 +107,20 @@ async def test_each_thing_is_told_once(stores: Stores, reader: Identity, watch: 
 async def test_more_than_one_look_holds_is_told_over_several(
     stores: Stores, reader: Identity, watch: Watch
 ) -> None:
-    registry = stores.registry()
-    tags = [f"t{number:03}" for number in range(250)]
-    await push(registry, {APP: [image(tags=[tag], layers=[]) for tag in tags]})
+    pushed = image(layers=[])
+    await push(stores.registry(), {APP: pushed})
+    names = [f"t{number:03}" for number in range(600)]
+
+    def put_tags(db: Connection) -> None:
+        app, now = repositories.rights(db, APP, None).repository_id or 0, datetime.now(UTC)
+        for number, each in enumerate(names):
+            at = now + timedelta(microseconds=number // 100)
+            tags.put(db, app, each, pushed.digest, by=None, now=at)
+
     async with following(watch, reader) as events:
-        told = [cast(TagSet, each).name for each in await until(events, TagSet, len(tags))]
-    assert sorted(told) == tags
+        await stores.metadata.write(put_tags)
+        told = [cast(TagSet, each).name for each in await until(events, TagSet, len(names))]
+    assert sorted(told) == names
 
 
 async def test_other_repositories_do_not_show(stores: Stores, reader: Identity, watch: Watch) -> None:
@@ -189,6 +198,13 @@ async def test_following_goes_on_under_another_name(stores: Stores, watch: Watch
         await push_blob(stores.registry(), "owner/new", b"layer")
         while await until(events, BlobLanded) != [BlobLanded(Digest.of(b"layer"), 5)]:
             pass
+
+
+async def test_follower_that_does_not_read_has_to_come_again(stores: Stores, reader: Identity) -> None:
+    watch, registry = Watch(stores.metadata, interval=SOON, waiting=3), stores.registry()
+    async with following(watch, reader) as events:
+        await push(registry, {APP: [image(tags=[f"t{number}"], layers=[]) for number in range(9)]})
+        assert len([event async for event in events]) < 9
 
 
 async def test_public_repository_is_followed_by_everybody(

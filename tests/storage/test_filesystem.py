@@ -4,6 +4,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -449,3 +450,12 @@ async def test_reader_has_the_file_for_the_kernel_to_send(store: BlobStore) -> N
     assert os.fstat(reader.file.fileno()).st_size == len(CONTENT)
     await reader.close()
     assert reader.file.closed
+
+
+async def test_space_is_that_of_the_file_system(root: Path) -> None:
+    store = STORES["files"](root)
+    await store.prepare()
+    space = await store.space()
+    assert space is not None
+    assert 0 < space.free <= space.total
+    assert space.total == shutil.disk_usage(root).total
