@@ -5,9 +5,10 @@ from typing import Final
 from aiohttp import web
 
 from registry.catalog import Catalog
+from registry.names import LIBRARY
 from registry.people import People
 from registry.web.pages.paths import choice, name_in
-from registry.web.pages.shell import Shell
+from registry.web.pages.shell import Shell, see_other
 
 _PAGE: Final = 24
 
@@ -26,8 +27,11 @@ class Profiles:
 
     async def get_profile(self, request: web.Request) -> web.StreamResponse:
         """Show who it is, and the repositories that are theirs or that they starred."""
+        name = name_in(request)
+        if name == LIBRARY:
+            return see_other("/search?official=yes&sort=pulls")  # it is nobody
         visitor = await self._shell.enter(request)
-        profile = await self._people.profile(visitor.identity, name_in(request))
+        profile = await self._people.profile(visitor.identity, name)
         show = choice(request, "show", ("repositories", "stars"))
         stars = show == "stars" and not profile.is_organization
         found = await self._catalog.repositories(
