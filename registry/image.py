@@ -6,11 +6,11 @@ Source: image specification, "Image Configuration", "Image Manifest", "Image Ind
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from registry.instructions import instruction
 from registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ T = TypeVar("T")
 MAX_ENTRIES: Final = 500
 MAX_TEXT: Final = 4096
 
-HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
+_HELM: Final = "application/vnd.cncf.helm.config."
 ATTESTATION: Final = "attestation-manifest"
 _REFERENCE_TYPE: Final = "vnd.docker.reference.type"
 _REFERENCE_DIGEST: Final = "vnd.docker.reference.digest"
@@ -27,30 +27,32 @@ _IMAGE_CONFIGS: Final = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
 
-# What a media type or an artifact type is called, by how it begins.
+# What a media type or an artifact type is called, by how it begins; the first that fits.
 _NAMES: Final = (
     ("application/vnd.cncf.helm.", "Helm chart"),
+    ("application/vnd.dev.cosign.artifact.sbom", "SBOM"),
     ("application/vnd.dev.cosign.", "signature"),
     ("application/vnd.dev.sigstore.bundle", "signature"),
     ("application/vnd.cncf.notary.signature", "signature"),
     ("application/spdx", "SBOM"),
+    ("text/spdx", "SBOM"),
     ("application/vnd.cyclonedx", "SBOM"),
     ("application/vnd.syft", "SBOM"),
     ("application/sarif", "scan report"),
     ("application/vnd.in-toto", "attestation"),
+    ("application/vnd.dsse.envelope", "attestation"),
+    ("application/vnd.docker.attestation.", "attestation"),
     ("application/vnd.wasm.", "WebAssembly module"),
     ("application/vnd.module.wasm", "WebAssembly module"),
+    ("application/vnd.bytecodealliance.", "WebAssembly module"),
+    ("application/wasm", "WebAssembly module"),
     ("application/vnd.cncf.openpolicyagent.", "policy"),
     ("application/vnd.docker.plugin", "Docker plugin"),
+    ("application/vnd.docker.compose.", "Compose project"),
+    ("application/vnd.docker.ai.", "model"),
+    ("application/vnd.cncf.model.", "model"),
+    ("application/vnd.ollama.", "model"),
 )
-
-_SHELL: Final = re.compile(r"(?:/bin/sh -c|/bin/bash -c|cmd /S /C)\s+(.*)", re.DOTALL)
-_NOP: Final = "#(nop)"
-_INSTRUCTION: Final = re.compile(
-    r"(ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL"
-    r"|USER|VOLUME|WORKDIR)\b"
-)
-_ARGUMENTS: Final = re.compile(r"\|[0-9]+ ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +145,18 @@ class Outline:
     @property
     def kind(self) -> str:
         """What lists call it: "image", "chart" or "artifact"."""
-        config = self.config[1] if self.config else ""
-        if config.startswith(HELM_CONFIG.rpartition(".")[0]) or config == HELM_CONFIG:
+        config = self._config_type
+        if config.startswith(_HELM):
             return "chart"
         if self.artifact_type and self.artifact_type not in _IMAGE_CONFIGS:
             return "artifact"
-        if self.is_index or self.media_type == DOCKER_MANIFEST or config in _IMAGE_CONFIGS:
+        if self.is_index:
             return "image"
-        return "artifact"
+        # Signatures and attestations come with the configuration of an image, but have no layers of one.
+        named = [name_of(each.media_type) for each in self.layers.items]
+        if name_of(config) or (named and all(named)):
+            return "artifact"
+        return "image" if self.media_type == DOCKER_MANIFEST or config in _IMAGE_CONFIGS else "artifact"
 
     @property
     def words(self) -> str:
@@ -158,8 +164,12 @@ class Outline:
         kind = self.kind
         if kind == "image":
             return kind
-        named = name_of(self.artifact_type) or name_of(self.config[1] if self.config else "")
-        return named or next((name for each in self.layers.items if (name := name_of(each.media_type))), kind)
+        types = [self.artifact_type, self._config_type, *(each.media_type for each in self.layers.items)]
+        return next((name for each in types if (name := name_of(each))), kind)
+
+    @property
+    def _config_type(self) -> str:
+        return self.config[1] if self.config else ""
 
 
 def name_of(media_type: str) -> str:
@@ -255,30 +265,16 @@ def steps(content: bytes, layers: Sequence[Layer]) -> Some[Step]:
     if len(made) != len(layers) or len(history) > 10 * MAX_ENTRIES:
         return _some([Step("", layer) for layer in layers[:MAX_ENTRIES]], len(layers))
     waiting = iter(layers)
-    found = [
-        Step(
-            instruction(_text(each.get("created_by"))),
-            None if each.get("empty_layer") is True else next(waiting),
-        )
-        for each in history
-    ]
-    return _some(found[:MAX_ENTRIES], len(found))
+    found = [_step(each, None if each.get("empty_layer") is True else next(waiting)) for each in history]
+    told = [each for each in found if each.instruction or each.layer]
+    return _some(told[:MAX_ENTRIES], len(told))
 
 
-def instruction(created_by: str) -> str:
-    """Return the line of a Dockerfile that a history entry stands for."""
-    text = created_by.strip().removesuffix("# buildkit").strip()
-    shell = _SHELL.fullmatch(text.removeprefix("RUN ").strip())
-    if shell is not None:
-        command = shell[1].strip()
-        return command.removeprefix(_NOP).strip() if command.startswith(_NOP) else f"RUN {command}"
-    if _ARGUMENTS.match(text.removeprefix("RUN ")):
-        # `|2 A=1 B=2 /bin/sh -c …`: the arguments of the build, then the command.
-        before, found, command = text.partition("/bin/sh -c ")
-        return f"RUN {command.strip()}" if found else before
-    if not text or _INSTRUCTION.match(text):
-        return text
-    return f"RUN {text}"
+def _step(entry: Mapping[str, Any], layer: Layer | None) -> Step:
+    said = instruction(_text(entry.get("created_by")))
+    comment = _text(entry.get("comment"))
+    # Builders without a Dockerfile tell in the comment what they did; BuildKit which it is.
+    return Step(said or ("" if comment.startswith("buildkit.") else comment), layer)
 
 
 def _health_check(value: Mapping[str, Any]) -> HealthCheck | None:
@@ -362,6 +358,9 @@ def _first_pairs(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield _text(name, 256), _text(value[name])
 
 
+# -- commands --------------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """A line to copy, and the program that it is for."""
@@ -372,17 +371,22 @@ class Command:
 
 def pull_commands(kind: str, repository: str, tag: str, digest: str) -> Sequence[Command]:
     """Return how to get an artifact; `repository` has the host before it, and `tag` or `digest` may be ""."""
-    reference = f"{repository}:{tag}" if tag else f"{repository}@{digest}"
-    if kind == "chart":
-        path, _, name = repository.rpartition("/")
-        version = f" --version {tag}" if tag else ""
-        return [
-            Command("helm", f"helm pull oci://{path}/{name}{version}"),
-            Command("oras", f"oras pull {reference}"),
-        ]
-    if kind == "artifact":
-        return [Command("oras", f"oras pull {reference}"), Command("crane", f"crane manifest {reference}")]
-    by_digest = [Command("by digest", f"docker pull {repository}@{digest}")] if digest and tag else []
+    exactly = f"{repository}@{digest}"
+    reference = f"{repository}:{tag}" if tag else exactly
+    match kind:
+        case "chart":
+            # A tag holds no "+": Helm keeps a version that has one under "_".
+            version = f"{repository} --version {tag.replace('_', '+')}" if tag else exactly
+            return [
+                Command("helm", f"helm pull oci://{version}"),
+                Command("oras", f"oras pull {reference}"),
+            ]
+        case "artifact":
+            return [
+                Command("oras", f"oras pull {reference}"),
+                Command("crane", f"crane manifest {reference}"),
+            ]
+    by_digest = [Command("by digest", f"docker pull {exactly}")] if digest and tag else []
     return [
         Command("docker", f"docker pull {reference}"),
         Command("podman", f"podman pull {reference}"),

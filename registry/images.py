@@ -1,11 +1,11 @@
 """Images as people look at them: what is in them, how they were built, what refers to them."""
 
 import asyncio
-from collections import OrderedDict
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 from auth.identity import Identity
 from auth.policy import allowed_actions
@@ -24,9 +24,10 @@ from registry.image import (
     steps,
 )
 from registry.names import Reference, RepositoryName
+from registry.recent import Recent
 from storage.blobs import BlobMissing, BlobStore
 from storage.digest import Digest
-from storage.metadata import blobs, manifests, tags
+from storage.metadata import blobs, indexes, manifests, tags
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.manifests import PushedManifest
 
@@ -43,8 +44,6 @@ __all__ = [
     "Step",
 ]
 
-T = TypeVar("T")
-
 # A configuration that is larger is not read: builders make some kilobytes.
 _MAX_CONFIG: Final = 4 * 1024 * 1024
 
@@ -53,12 +52,20 @@ _MAX_TAGS: Final = 50
 _MAX_REFERRERS: Final = 100
 _MAX_ANNOTATIONS: Final = 256 * 1024
 
-# Manifests that one page of a list looks at behind its indexes: of one index, and of all.
+# What one page of a list looks at: manifests, their bytes, and platforms of an index.
+_MAX_FACTS: Final = 100
+_MAX_BYTES: Final = 16 * 1024 * 1024
 _MAX_PLATFORMS: Final = 20
-_MAX_CHILDREN: Final = 1000
 
-# Facts and configurations that are remembered: content under a digest never changes.
-_REMEMBERED: Final = 4096
+# Indexes in which attestations of a manifest are looked for.
+_MAX_INDEXES: Final = 10
+
+# Content under a digest never changes: facts that are remembered, and bytes of configurations.
+_FACTS_ROOM: Final = 4096
+_CONFIGURATIONS_ROOM: Final = 16 * 1024 * 1024
+
+# Configurations that are read at once.
+_AT_ONCE: Final = 4
 
 # What most people run, for who asks for no platform in particular.
 _USUAL: Final = "linux/amd64"
@@ -117,26 +124,28 @@ class Images:
     def __init__(self, metadata: Metadata, store: BlobStore) -> None:
         self._metadata = metadata
         self._store = store
-        self._facts: OrderedDict[str, Facts] = OrderedDict()
-        self._configurations: OrderedDict[str, bytes] = OrderedDict()
+        self._facts: Recent[tuple[int, str], Facts] = Recent(_FACTS_ROOM)
+        self._configurations: Recent[str, bytes] = Recent(_CONFIGURATIONS_ROOM)
+        self._reading = asyncio.Semaphore(_AT_ONCE)
 
     async def facts(
         self, caller: Identity, name: RepositoryName, digests: Iterable[str]
     ) -> Mapping[str, Facts]:
-        """Return what a list tells of each of the manifests; one that is not there has none."""
-        wanted = list(dict.fromkeys(digests))
+        """Return what a list tells of each of the first 100 manifests; one that is not there has none.
+
+        Raises:
+            RegistryError: NOT_HERE.
+        """
+        wanted = list(dict.fromkeys(digests))[:_MAX_FACTS]
         repository_id, _ = await self._metadata.lookup(_visible, caller, name)
-        known = {each: self._facts[each] for each in wanted if each in self._facts}
-        missing = [each for each in wanted if each not in known]
+        known = {each: self._facts.get((repository_id, each)) for each in wanted}
+        missing = [each for each in wanted if known[each] is None]
         if missing:
             found = await self._metadata.read(_with_children, repository_id, missing)
-            new = await asyncio.gather(
-                *(self._facts_of(repository_id, each, found) for each in missing if each in found)
-            )
-            for digest, facts in new:
-                known[digest] = facts
-                _remember(self._facts, digest, facts)
-        return known
+            there = [each for each in missing if each in found]
+            new = await asyncio.gather(*(self._facts_of(repository_id, each, found) for each in there))
+            known.update(zip(there, new, strict=True))
+        return {digest: facts for digest, facts in known.items() if facts is not None}
 
     async def image(
         self, caller: Identity, name: RepositoryName, reference: Reference, platform: str | None = None
@@ -147,12 +156,12 @@ class Images:
             RegistryError: NOT_HERE.
         """
         repository_id, now = await self._metadata.lookup(_visible, caller, name)
-        found, named = await self._metadata.read(_manifest, repository_id, reference)
-        whole = outline(found.content, found.media_type)
+        found, whole, named = await self._metadata.read(_manifest, repository_id, reference)
         selected = _select(whole, platform)
-        chosen = await self._chosen(repository_id, selected)
-        part = whole if chosen is None else outline(chosen.content, chosen.media_type)
+        chosen = await self._metadata.read(_outlines, repository_id, [selected.digest]) if selected else {}
+        part = whole if selected is None else chosen.get(selected.digest, whole)
         raw = await self._configuration(repository_id, part)
+        configured, built = await asyncio.to_thread(_read_configuration, raw, part)
         return Image(
             name=now,
             reference=str(reference),
@@ -167,59 +176,50 @@ class Images:
             selected=selected,
             total_size=part.total_size,
             layers=part.layers,
-            steps=Some() if raw is None else steps(raw, part.layers.items),
-            configuration=None if raw is None else configuration(raw),
+            steps=built,
+            configuration=configured,
         )
 
-    async def referrers(self, caller: Identity, name: RepositoryName, digest: Digest) -> Sequence[Referrer]:
-        """Return what refers to a manifest, at most 100: by its subject, by cosign's tags, in its index."""
-        _, now = await self._metadata.lookup(_visible, caller, name)
-        rows, _ = await self._metadata.read(
-            manifests.referrers,
-            now,
-            digest,
-            artifact_type=None,
-            last="",
-            limit=_MAX_REFERRERS,
-            max_bytes=_MAX_ANNOTATIONS,
-        )
+    async def referrers(
+        self, caller: Identity, name: RepositoryName, digest: Digest, *, attestations: bool = False
+    ) -> Sequence[Referrer]:
+        """Return what refers to a manifest, at most 100: by its subject, and by cosign's tags.
+
+        With `attestations` also those that BuildKit lists beside it in an index: an index lists those of all.
+
+        Raises:
+            RegistryError: NOT_HERE.
+        """
+        repository_id, now = await self._metadata.lookup(_visible, caller, name)
         found = [
-            Referrer(
-                str(each.digest),
-                each.artifact_type or "",
-                each.media_type,
-                name_of(each.artifact_type or "") or "artifact",
-                each.size,
-                each.annotations or {},
-            )
-            for each in rows
+            *await self._metadata.read(_referring, now, digest),
+            *await self._metadata.read(_signed_by_tag, now, digest),
         ]
-        return [*found, *await self._metadata.read(_signed_by_tag, now, digest)]
+        if attestations:
+            found += await self._metadata.read(_attesting, repository_id, digest)
+        known: dict[str, Referrer] = {}
+        for each in found:
+            known.setdefault(each.digest, each)
+        return list(known.values())
 
-    async def _facts_of(
-        self, repository_id: int, digest: str, found: Mapping[str, PushedManifest]
-    ) -> tuple[str, Facts]:
-        manifest = found[digest]
-        whole = outline(manifest.content, manifest.media_type)
+    async def _facts_of(self, repository_id: int, digest: str, found: Mapping[str, Outline]) -> Facts:
+        whole = found[digest]
         if whole.is_index:
-            children = [each for each in whole.children.items if not each.attests]
-            sizes = [
-                outline(found[each.digest].content, found[each.digest].media_type).total_size
-                for each in children
-                if each.digest in found
-            ]
+            children = _looked_at(whole)
+            there = [found[each.digest] for each in children if each.digest in found]
             platforms = dict.fromkeys(each.platform for each in children if each.platform)
-            return digest, Facts(max(sizes, default=0), tuple(platforms), whole.kind)
-        raw = await self._configuration(repository_id, whole) if whole.kind == "image" else None
-        platform = "" if raw is None else configuration(raw).platform
-        return digest, Facts(whole.total_size, (platform,) if platform else (), whole.kind)
-
-    async def _chosen(self, repository_id: int, child: Child | None) -> PushedManifest | None:
-        if child is None:
-            return None
-        return (await self._metadata.read(manifests.read_some, repository_id, [child.digest])).get(
-            child.digest
-        )
+            size = max((each.total_size for each in there), default=0)
+            facts = Facts(size, tuple(platforms), whole.kind)
+            complete = len(there) == len(children)
+        else:
+            raw = await self._configuration(repository_id, whole)
+            configured, _ = await asyncio.to_thread(_read_configuration, raw, whole)
+            platform = configured.platform if configured else ""
+            facts = Facts(whole.total_size, (platform,) if platform else (), whole.kind)
+            complete = True
+        if complete:
+            self._facts.keep((repository_id, digest), facts)
+        return facts
 
     async def _configuration(self, repository_id: int, part: Outline) -> bytes | None:
         """Return the bytes of an image's configuration; None where there is none to read."""
@@ -232,9 +232,10 @@ class Images:
         stored = await self._metadata.lookup(blobs.find_in, repository_id, digest)
         if stored is None or stored.size > _MAX_CONFIG:
             return None
-        content = await self._read(stored.location, stored.size)
+        async with self._reading:
+            content = await self._read(stored.location, stored.size)
         if content is not None and len(content) <= _MAX_RAW:
-            _remember(self._configurations, digest, content)
+            self._configurations.keep(digest, content, len(content))
         return content
 
     async def _read(self, location: str, size: int) -> bytes | None:
@@ -258,27 +259,38 @@ def _visible(db: Connection, caller: Identity, name: RepositoryName) -> tuple[in
 
 def _manifest(
     db: Connection, repository_id: int, reference: Reference
-) -> tuple[PushedManifest, Sequence[str]]:
+) -> tuple[PushedManifest, Outline, Sequence[str]]:
     digest = reference if isinstance(reference, Digest) else tags.digest_in(db, repository_id, reference)
     found = None if digest is None else manifests.read_some(db, repository_id, [digest]).get(digest)
     if found is None:
         raise not_here()
-    return found, tags.of_manifest(db, repository_id, found.digest, limit=_MAX_TAGS)
+    named = tags.of_manifest(db, repository_id, found.digest, limit=_MAX_TAGS)
+    return found, outline(found.content, found.media_type), named
 
 
-def _with_children(
-    db: Connection, repository_id: int, digests: Sequence[str]
-) -> Mapping[str, PushedManifest]:
-    """Return the manifests, and those that the indexes among them list."""
-    found = manifests.read_some(db, repository_id, digests)
-    children = {
-        child.digest
-        for each in found.values()
-        for child in outline(each.content, each.media_type).children.items[:_MAX_PLATFORMS]
-        if not child.attests
-    }
-    others = manifests.read_some(db, repository_id, sorted(children - set(found))[:_MAX_CHILDREN])
-    return {**found, **others}
+def _outlines(db: Connection, repository_id: int, digests: Iterable[str]) -> dict[str, Outline]:
+    """Return what manifests say, as far as they are not too large altogether."""
+    wanted = indexes.affordable(db, repository_id, digests, max_bytes=_MAX_BYTES)
+    found = manifests.read_some(db, repository_id, wanted)
+    return {digest: outline(each.content, each.media_type) for digest, each in found.items()}
+
+
+def _with_children(db: Connection, repository_id: int, digests: Sequence[str]) -> Mapping[str, Outline]:
+    """Return what the manifests say, and what those say that the indexes among them list."""
+    found = _outlines(db, repository_id, digests)
+    children = {child.digest: None for each in found.values() for child in _looked_at(each)}
+    return found | _outlines(db, repository_id, [each for each in children if each not in found])
+
+
+def _looked_at(whole: Outline) -> Sequence[Child]:
+    """Return those children of an index that a list tells of."""
+    return [each for each in whole.children.items if not each.attests][:_MAX_PLATFORMS]
+
+
+def _read_configuration(raw: bytes | None, part: Outline) -> tuple[Configuration | None, Some[Step]]:
+    if raw is None:
+        return None, Some()
+    return configuration(raw), Some() if part.layers.more else steps(raw, part.layers.items)
 
 
 def _select(whole: Outline, platform: str | None) -> Child | None:
@@ -291,6 +303,29 @@ def _select(whole: Outline, platform: str | None) -> Child | None:
     return children[0] if children else None
 
 
+def _referring(db: Connection, name: RepositoryName, digest: Digest) -> Sequence[Referrer]:
+    rows, _ = manifests.referrers(
+        db,
+        name,
+        digest,
+        artifact_type=None,
+        last="",
+        limit=_MAX_REFERRERS,
+        max_bytes=_MAX_ANNOTATIONS,
+    )
+    return [
+        Referrer(
+            str(each.digest),
+            each.artifact_type or "",
+            each.media_type,
+            name_of(each.artifact_type or "") or "artifact",
+            each.size,
+            each.annotations or {},
+        )
+        for each in rows
+    ]
+
+
 def _signed_by_tag(db: Connection, name: RepositoryName, digest: Digest) -> Sequence[Referrer]:
     """Return what cosign keeps under tags that are made of the digest."""
     found: list[Referrer] = []
@@ -301,7 +336,16 @@ def _signed_by_tag(db: Connection, name: RepositoryName, digest: Digest) -> Sequ
     return found
 
 
-def _remember(cache: OrderedDict[str, T], key: str, value: T) -> None:
-    cache[key] = value
-    if len(cache) > _REMEMBERED:
-        cache.popitem(last=False)
+def _attesting(db: Connection, repository_id: int, digest: Digest) -> Sequence[Referrer]:
+    """Return the attestations that an index lists beside the manifest, or all that it lists itself."""
+    places = [digest, *indexes.listing(db, repository_id, digest, limit=_MAX_INDEXES)]
+    children = (
+        child
+        for place, each in _outlines(db, repository_id, places).items()
+        for child in each.children.items
+        if child.attests and digest in (place, child.attests)
+    )
+    return [
+        Referrer(each.digest, "", each.media_type, "attestation", each.size, {})
+        for each in itertools.islice(children, _MAX_REFERRERS)
+    ]

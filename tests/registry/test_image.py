@@ -12,7 +12,6 @@ from registry.image import (
     MAX_TEXT,
     Layer,
     configuration,
-    instruction,
     outline,
     pull_commands,
     steps,
@@ -20,36 +19,14 @@ from registry.image import (
 from registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
 IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+SIGNATURE: Final = "application/vnd.dev.cosign.simplesigning.v1+json"
 HELM_CONFIG: Final = "application/vnd.cncf.helm.config.v1+json"
+LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 EMPTY: Final = "application/vnd.oci.empty.v1+json"
 
 
 def encode(value: object) -> bytes:
     return json.dumps(value).encode()
-
-
-@pytest.mark.parametrize(
-    ("created_by", "line"),
-    [
-        ('/bin/sh -c #(nop)  CMD ["python3"]', 'CMD ["python3"]'),
-        ("/bin/sh -c #(nop) ADD file:abc in / ", "ADD file:abc in /"),
-        (
-            "/bin/sh -c apt-get update && apt-get install -y curl",
-            "RUN apt-get update && apt-get install -y curl",
-        ),
-        ("RUN /bin/sh -c pip install flask # buildkit", "RUN pip install flask"),
-        ("COPY app.py /app/ # buildkit", "COPY app.py /app/"),
-        ("ENV A=1", "ENV A=1"),
-        ("|2 A=1 B=2 /bin/sh -c make all", "RUN make all"),
-        ("RUN |1 A=1 /bin/sh -c make all # buildkit", "RUN make all"),
-        ("/bin/bash -c set -e; make", "RUN set -e; make"),
-        ("apko", "RUN apko"),
-        ("", ""),
-        ("  ", ""),
-    ],
-)
-def test_instruction(created_by: str, line: str) -> None:
-    assert instruction(created_by) == line
 
 
 def layers(*sizes: int) -> list[Layer]:
@@ -67,6 +44,24 @@ def test_steps_carry_the_layers_that_they_made() -> None:
         ("ENV A=1", None),
         ("RUN y", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "instructions"),
+    [
+        ({"created_by": "ENV A=1", "empty_layer": True}, ["ENV A=1", "ADD x"]),
+        ({"empty_layer": True}, ["ADD x"]),
+        ({"created_by": 7, "empty_layer": True}, ["ADD x"]),
+        ({"created_by": "# buildkit", "comment": "buildkit.dockerfile.v0", "empty_layer": True}, ["ADD x"]),
+        (
+            {"comment": "store paths: ['/nix/store/a']", "empty_layer": True},
+            ["store paths: ['/nix/store/a']", "ADD x"],
+        ),
+    ],
+)
+def test_steps_say_something_or_have_a_layer(entry: object, instructions: list[str]) -> None:
+    content = encode({"history": [entry, {"created_by": "ADD x"}]})
+    assert [each.instruction for each in steps(content, layers(1)).items] == instructions
 
 
 @pytest.mark.parametrize(
@@ -128,11 +123,11 @@ def test_size_is_bounded(name: str) -> None:
     assert len(found.user) == MAX_TEXT + 1
 
 
-def manifest(config: str, **fields: object) -> dict[str, object]:
+def manifest(config: str, layer: str = LAYER, **fields: object) -> dict[str, object]:
     descriptor = {"mediaType": config, "digest": "sha256:c", "size": 10}
     blobs = [
-        {"mediaType": "l", "digest": "sha256:1", "size": 30},
-        {"mediaType": "l", "digest": "sha256:2", "size": 90},
+        {"mediaType": layer, "digest": "sha256:1", "size": 30},
+        {"mediaType": layer, "digest": "sha256:2", "size": 90},
     ]
     return {"schemaVersion": 2, "config": descriptor, "layers": blobs, **fields}
 
@@ -151,12 +146,29 @@ def test_outline_of_an_image() -> None:
     [
         (manifest(IMAGE_CONFIG), OCI_MANIFEST, "image", "image"),
         (manifest("application/vnd.docker.container.image.v1+json"), DOCKER_MANIFEST, "image", "image"),
+        (manifest("", "x"), DOCKER_MANIFEST, "image", "image"),
         ({"manifests": []}, OCI_INDEX, "image", "image"),
         ({"manifests": []}, DOCKER_LIST, "image", "image"),
+        ({"manifests": [], "artifactType": "application/x.own"}, OCI_INDEX, "artifact", "artifact"),
         (manifest(HELM_CONFIG), OCI_MANIFEST, "chart", "Helm chart"),
         (manifest(EMPTY, artifactType="application/spdx+json"), OCI_MANIFEST, "artifact", "SBOM"),
+        (manifest(EMPTY, "application/vnd.cyclonedx+json"), OCI_MANIFEST, "artifact", "SBOM"),
         (manifest(EMPTY, artifactType="application/x.own"), OCI_MANIFEST, "artifact", "artifact"),
         (manifest("application/vnd.wasm.config.v0+json"), OCI_MANIFEST, "artifact", "WebAssembly module"),
+        (manifest(EMPTY, "application/wasm"), OCI_MANIFEST, "artifact", "WebAssembly module"),
+        (manifest("application/vnd.docker.plugin.v1+json"), DOCKER_MANIFEST, "artifact", "Docker plugin"),
+        # cosign and BuildKit: the configuration of an image, without one
+        (manifest(IMAGE_CONFIG, SIGNATURE), OCI_MANIFEST, "artifact", "signature"),
+        (
+            manifest(IMAGE_CONFIG, "application/vnd.dsse.envelope.v1+json"),
+            OCI_MANIFEST,
+            "artifact",
+            "attestation",
+        ),
+        (manifest(IMAGE_CONFIG, "text/spdx+json"), OCI_MANIFEST, "artifact", "SBOM"),
+        (manifest(IMAGE_CONFIG, "application/vnd.in-toto+json"), OCI_MANIFEST, "artifact", "attestation"),
+        ({}, OCI_MANIFEST, "artifact", "artifact"),
+        ([], "", "artifact", "artifact"),
     ],
 )
 def test_kind(document: object, media_type: str, kind: str, words: str) -> None:
@@ -232,6 +244,30 @@ def test_nothing_makes_it_fail(value: object, media_type: str) -> None:
     steps(content, found.layers.items)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 10**6,
+        b'{"config":' * 10**5,
+        b'{"layers": [{"size": ' + b"9" * 5000 + b"}]}",
+        b'{"layers": [{"size": 1e400}, {"size": -1}, {"size": true}]}',
+        b'{"layers": [{"size": 99999999999999999999}]}',
+        b'{"config": {"digest": "\\ud800"}, "annotations": {"\\udfff": "\\ud800"}}',
+        b"\xff\xfe{",
+        b"\xef\xbb\xbf{}",
+        b"NaN",
+    ],
+    ids=range(9),
+)
+def test_hostile_json_says_nothing(content: bytes) -> None:
+    found = outline(content, OCI_MANIFEST)
+    assert found.total_size == 0
+    for key, value in found.annotations.items:
+        (key + value).encode()
+    assert configuration(content).labels.items == ()
+    assert steps(content, []).items == ()
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_fail(content: bytes) -> None:
     outline(content, OCI_MANIFEST)
@@ -245,6 +281,8 @@ def test_no_bytes_make_it_fail(content: bytes) -> None:
         ("image", "v1", ["docker pull h:5/a/b:v1", "podman pull h:5/a/b:v1", "docker pull h:5/a/b@sha256:d"]),
         ("image", "", ["docker pull h:5/a/b@sha256:d", "podman pull h:5/a/b@sha256:d"]),
         ("chart", "1.2.3", ["helm pull oci://h:5/a/b --version 1.2.3", "oras pull h:5/a/b:1.2.3"]),
+        ("chart", "1.0.0_a", ["helm pull oci://h:5/a/b --version 1.0.0+a", "oras pull h:5/a/b:1.0.0_a"]),
+        ("chart", "", ["helm pull oci://h:5/a/b@sha256:d", "oras pull h:5/a/b@sha256:d"]),
         ("artifact", "v1", ["oras pull h:5/a/b:v1", "crane manifest h:5/a/b:v1"]),
     ],
 )
