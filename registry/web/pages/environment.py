@@ -1,5 +1,6 @@
 """The template engine: what is not markup of ours is escaped, and a value that is missing fails."""
 
+import re
 import zlib
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +15,9 @@ from registry.web.pages.assets import Assets
 _FOLDER: Final = Path(__file__).parent.parent / "templates"
 
 _TINTS: Final = 8
+
+# A span of code, in the manner of Markdown.
+_CODE: Final = re.compile(r"`([^`]+)`")
 
 _TIME: Final = Markup('<time datetime="{0:%Y-%m-%dT%H:%M:%SZ}" title="{0:%Y-%m-%d %H:%M:%S} UTC">{1}</time>')
 
@@ -43,6 +47,7 @@ def make_environment(assets: Assets) -> Environment:
         count=words.count,
         day=day,
         line=words.plain,
+        marked=marked,
         short=short,
         size=words.size,
         tint=tint,
@@ -71,6 +76,15 @@ def when(moment: datetime) -> Markup:
 def day(moment: date) -> str:
     """Return a day, or the day of a moment: "1 March 2026"."""
     return f"{moment.day} {moment:%B %Y}"
+
+
+def marked(text: str) -> Markup:
+    """Return a text of ours with its spans of code as such."""
+    pieces = _CODE.split(" ".join(text.split()))
+    parts = [
+        Markup("<code>{}</code>").format(each) if at % 2 else escape(each) for at, each in enumerate(pieces)
+    ]
+    return Markup("").join(parts)
 
 
 def short(digest: str) -> str:
