@@ -37,6 +37,7 @@ from registry.web.pages.organizations import OrganizationPages
 from registry.web.pages.public import PublicPages
 from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
+from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
 from storage.filesystem import FileStore
 from storage.metadata import repositories
@@ -117,6 +118,7 @@ async def make_app(
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
     app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
+    app.add_routes(ClientSearch(gate, callers, services.search).routes())
     app.add_routes(api.routes(services, callers))
     _add_pages(app, services, callers, shell, _public(services, shell, assets, origins))
     if verifier is not None:

@@ -92,6 +92,16 @@ class Search:
             capped=found.capped,
         )
 
+    async def find_page(self, caller: Identity, q: str, *, number: int, size: int) -> Found:
+        """Return the page of that number, the first is 1, by relevance; without a word there is but one."""
+        start, viewer = min((number - 1) * size, MAX_FOUND), viewer_of(caller)
+        wanted = Wanted(q)
+        if wanted.order is None:
+            found = await self._metadata.read(search.find, viewer, wanted, after=(start,), limit=size)
+            return Found(found.cards, total=found.total, capped=found.capped)
+        found = await self._metadata.read(search.find, viewer, wanted, limit=size)
+        return Found(() if start else found.cards, total=len(found.cards))
+
     async def suggest(self, caller: Identity, q: str, limit: int = 8) -> Sequence[Suggestion]:
         """Return the repositories whose name is best continued from `q`."""
         size = min(max(limit, 1), MAX_PAGE)

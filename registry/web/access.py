@@ -28,6 +28,7 @@ SUBJECT: Final = web.RequestKey("subject", str)
 """Who is asking, for the log; "" for an anonymous caller."""
 
 _CATALOG: Final = Access("registry", "catalog", frozenset({"*"}))
+_SEARCH: Final = Access("registry", "catalog", frozenset({"search"}))
 
 
 class Challenge(RegistryError):
@@ -74,6 +75,23 @@ class Gate:
         request[SUBJECT] = identity.name
         access = RequestAccess(self._accounts, identity, token)
         return Authorized(self._registry.acting_for(identity), access)
+
+    async def enter_catalog(self, request: web.Request) -> Identity:
+        """Return who searches: nobody in particular without a token, and with one whom it is for.
+
+        Raises:
+            Challenge: the credentials are not a valid token, or it is for something else.
+        """
+        if self._verifier is None:
+            return SYSTEM
+        token = self._read_token(request)
+        if token is None:
+            return ANONYMOUS
+        if not token.scope.allows("registry", "catalog", "search"):
+            raise Challenge(Scope([_SEARCH]), "insufficient_scope")
+        identity = await self._identify(token)
+        request[SUBJECT] = identity.name
+        return identity
 
     async def require_login(self, request: web.Request) -> None:
         """Raise a Challenge unless the request carries a valid token, be it an anonymous one."""
