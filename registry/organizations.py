@@ -127,11 +127,11 @@ class Organizations:
         return await self.metadata.read(partial(visible, caller=caller, name=name))
 
     async def create(
-        self, caller: Identity, name: str, *, full_name: str = "", about: str = ""
+        self, caller: Identity, name: str, *, full_name: str = "", about: str = "", owner: str | None = None
     ) -> Organization:
-        """Make an organization, which the caller then owns."""
+        """Make an organization, which the caller then owns; administrators may name another owner."""
         require_login(caller, Permission.ADMIN)
-        if self.founders == "administrators":
+        if self.founders == "administrators" or owner is not None:
             require_administrator(caller)
         if not is_new_namespace(name):
             raise invalid(name=f"{NAME_RULE}; some names are kept back")
@@ -140,8 +140,9 @@ class Organizations:
         values = check_profile({"full_name": full_name, "about": about})
 
         def run(db: Connection) -> Organization:
+            owner_id = caller.account_id if owner is None else person_id(db, owner)
             try:
-                organizations.add(db, name, caller.account_id, now=now(), **values)
+                organizations.add(db, name, owner_id, now=now(), **values)
             except NameTaken as error:
                 raise RegistryError(Problem.NAME_TAKEN) from error
             return visible(db, caller, name)

@@ -33,7 +33,7 @@ class Rule:
 
 
 # The wiring: it knows everything.
-WIRING: Final = ("registry/app.py", "registry/cli.py", "registry/server.py")
+WIRING: Final = ("registry/app.py", "registry/cli/*", "registry/server.py")
 
 RULES: Final = [
     Rule("storage/*", ("auth", "registry", "aiohttp")),
@@ -46,7 +46,7 @@ RULES: Final = [
     Rule("*", ("passlib",), ("auth/passwords.py",)),
     Rule("*", ("sqlalchemy", "alembic"), (*WIRING, "storage/*")),
     Rule("*", ("boto3", "botocore"), ("storage/*",)),
-    Rule("*", ("os.environ", "os.environb", "os.getenv", "os.putenv"), ("registry/cli.py",)),
+    Rule("*", ("os.environ", "os.environb", "os.getenv", "os.putenv"), ("registry/cli/*",)),
 ]
 
 # What the handlers know of storage: its words, not its tables.

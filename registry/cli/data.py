@@ -1,0 +1,90 @@
+"""The data that commands work on: by themselves in a transaction, or as the system through the services."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from registry.access_tokens import AccessTokens
+from registry.catalog import Catalog
+from registry.config import Settings
+from registry.errors import Problem, RegistryError
+from registry.installation import database_of, open_database, passwords_of
+from registry.invitations import Invitations
+from registry.listing import Listing
+from registry.organizations import Organizations
+from registry.people import PasswordHashing, People
+from storage.metadata.engine import Connection, Metadata
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The services that commands call on, with SYSTEM as the caller."""
+
+    people: People
+    organizations: Organizations
+    invitations: Invitations
+    access_tokens: AccessTokens
+    catalog: Catalog
+
+
+@contextlib.contextmanager
+def transaction(settings: Settings) -> Iterator[Connection]:
+    """Open the database and commit what is done in the block."""
+    engine = open_database(settings)
+    try:
+        with engine.begin() as db:
+            yield db
+    finally:
+        engine.dispose()
+
+
+def ask(settings: Settings, question: Callable[[Hub], Awaitable[T]], *, missing: str = "") -> T:
+    """Ask the services and return their answer; `missing` says what is not there when they find nothing.
+
+    Raises:
+        RegistryError: the refusal.
+    """
+    open_database(settings).dispose()
+    try:
+        return asyncio.run(_ask(settings, question))
+    except RegistryError as error:
+        # The services are careful not to tell what there is. Who runs commands may know.
+        if missing and error.problem is Problem.NOT_HERE and error.message == error.problem.message:
+            raise RegistryError(error.problem, missing) from error
+        raise
+
+
+async def everything(part: Callable[[str | None], Awaitable[Listing[T]]]) -> Sequence[T]:
+    """Return all pages of a list as one; `part` gives the one at a cursor."""
+    found: list[T] = []
+    cursor: str | None = None
+    while True:
+        listing = await part(cursor)
+        found += listing.items
+        cursor = listing.next
+        if cursor is None:
+            return found
+
+
+async def _ask(settings: Settings, question: Callable[[Hub], Awaitable[T]]) -> T:
+    metadata = Metadata(database_of(settings))
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            return await question(_hub(settings, metadata, PasswordHashing(passwords_of(settings), threads)))
+    finally:
+        metadata.close()
+
+
+def _hub(settings: Settings, metadata: Metadata, hashing: PasswordHashing) -> Hub:
+    return Hub(
+        people=People(metadata, hashing),
+        organizations=Organizations(metadata, settings.organizations),
+        invitations=Invitations(metadata, hashing, signup=settings.signup),
+        access_tokens=AccessTokens(metadata),
+        catalog=Catalog(metadata, public=settings.default_visibility == "public"),
+    )
