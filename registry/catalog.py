@@ -3,17 +3,18 @@
 Who may do something is asked in the transaction that does it: a right that was withdrawn is none.
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeVar
 
-from auth.identity import Identity
+from auth.identity import Identity, Permission
 from auth.policy import Role
 from auth.scope import EVERY_ACTION
 from registry.descriptions import CATEGORIES, RepositoryEdit, check_deprecation
 from registry.errors import Problem, RegistryError
-from registry.guards import check_version, invalid, not_here, require_account
+from registry.guards import check_version, invalid, not_here, require_account, require_login
 from registry.listing import Listing, decode, page
 from registry.local import viewer_of
 from registry.membership import person_id
@@ -34,7 +35,7 @@ from storage.metadata import (
     tags,
 )
 from storage.metadata.cards import Card
-from storage.metadata.catalog import Filters
+from storage.metadata.catalog import Filters, Sums
 from storage.metadata.consequences import Consequences
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.order import Order as Sort
@@ -60,6 +61,11 @@ T = TypeVar("T")
 May = Literal["push", "delete", "admin"]
 
 _NOTHING: Final = RepositoryEdit()
+
+# A repository of so much is counted every so many seconds; so many are remembered.
+_LARGE: Final = 10_000
+_FRESH: Final = 15.0
+_KNOWN: Final = 1000
 
 # Characters of a tag: nothing longer is a part of one.
 _MAX_TAG: Final = 128
@@ -102,12 +108,36 @@ class Collaborator:
     role: Role
 
 
+class _Sums:
+    """What is in large repositories, as it was some seconds ago: it takes longer than a page may."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[float, Sums]] = {}
+
+    def of(self, db: Connection, repository_id: int) -> Sums:
+        """Return what is in a repository."""
+        known, now = self._known.get(repository_id), time.monotonic()
+        if known is not None and now - known[0] < _FRESH:
+            return known[1]
+        counted = catalog.sums(db, repository_id)
+        if counted.tags + counted.manifests > _LARGE:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[repository_id] = (now, counted)
+        return counted
+
+    def forget(self, repository_id: int) -> None:
+        """Count anew: something was deleted."""
+        self._known.pop(repository_id, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The repositories. `public`: whether one that nobody said more about may be seen by everybody."""
 
     metadata: Metadata
     public: bool = False
+    sums: _Sums = field(default_factory=_Sums, repr=False)
 
     # -- looking ---------------------------------------------------------------------------------------
 
@@ -139,7 +169,7 @@ class Catalog:
 
     async def repository(self, caller: Identity, name: str) -> Details:
         """Return a repository, by its name or a former one."""
-        return await self.metadata.read(_details, caller, name)
+        return await self.metadata.read(_details, self.sums, caller, name)
 
     async def consequences(self, caller: Identity, name: str, tag: str | None = None) -> Consequences:
         """Tell what goes with a repository; with `tag`, what goes with that tag or digest of it."""
@@ -235,6 +265,7 @@ class Catalog:
 
         def run(db: Connection) -> None:
             seen = see(db, caller, name)
+            require_login(caller, Permission.ADMIN)
             account_id = require_account(caller)
             if starred:
                 stars.put(db, account_id, seen.id, now=_now())
@@ -322,6 +353,7 @@ class Catalog:
             seen.require("delete")
             if not tags.remove(db, seen.name, tag):
                 raise not_here()
+            self.sums.forget(seen.id)
 
         await self.metadata.write(run)
 
@@ -333,13 +365,14 @@ class Catalog:
             seen.require("delete")
             if not manifests.remove(db, seen.name, digest):
                 raise not_here()
+            self.sums.forget(seen.id)
 
         await self.metadata.write(run)
 
 
-def _details(db: Connection, caller: Identity, name: str) -> Details:
+def _details(db: Connection, sums_of: _Sums, caller: Identity, name: str) -> Details:
     seen = see(db, caller, name)
-    described, sums = _found(catalog.find(db, seen.id)), catalog.sums(db, seen.id)
+    described, sums = _found(catalog.find(db, seen.id)), sums_of.of(db, seen.id)
     may: dict[str, May] = {"push": "push", "delete": "delete", EVERY_ACTION: "admin"}
     return Details(
         described.card,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, type_coerce, update
 
 from storage.metadata import documents
 from storage.metadata.engine import insert
@@ -73,15 +73,17 @@ def add(db: Connection, counts: Iterable[Count]) -> None:
     A manifest that an index names comes with the index: to pull it by its digest is not one more pull. A
     digest that tags mean counts for the one that was set last.
     """
-    pulled: set[int] = set()
+    found: dict[str, int | None] = {}
+    rows: list[dict[str, Any]] = []
     for count in counts:
-        repository_id = db.execute(_REPOSITORY, {"name": count.repository}).scalar()
+        if count.repository not in found:
+            found[count.repository] = db.execute(_REPOSITORY, {"name": count.repository}).scalar()
+        repository_id = found[count.repository]
         tag = None if repository_id is None else _tag_of(db, repository_id, count.reference)
-        if repository_id is not None and tag is not None:
-            _add(db, repository_id, tag, count)
-            if count.pulls:
-                pulled.add(repository_id)
-    documents.move(db, sorted(pulled))
+        if tag is not None:
+            rows.append(_row(repository_id, tag, count))
+    if rows:
+        _add(db, rows)
 
 
 _REPOSITORY: Final = select(repositories.c.id).where(repositories.c.name == bindparam("name"))
@@ -99,7 +101,8 @@ _IS_CHILD: Final = (
 _LAST_TAG: Final = (
     select(tags.c.name)
     .where(tags.c.repository_id == bindparam("repository_id"), tags.c.digest == bindparam("digest"))
-    .order_by(tags.c.tagged_at.desc(), tags.c.name)
+    # A sum, so that no index of the moments is read to its end in search of the digest.
+    .order_by((type_coerce(tags.c.tagged_at, BigInteger) + 0).desc(), tags.c.name)
     .limit(1)
 )
 
@@ -114,19 +117,51 @@ def _tag_of(db: Connection, repository_id: int, reference: str) -> str | None:
     return db.execute(_LAST_TAG, key).scalar() or UNTAGGED
 
 
-def _add(db: Connection, repository_id: int, tag: str, count: Count) -> None:
-    numbers = {"pulls": count.pulls, "checks": count.checks, "pushes": count.pushes}
-    day = number_of(count.day)
-    new = insert(db, statistics).values(repository_id=repository_id, day=day, tag=tag, **numbers)
+def _row(repository_id: int | None, tag: str, count: Count) -> dict[str, Any]:
+    return {
+        "repository_id": repository_id,
+        "day": number_of(count.day),
+        "tag": tag,
+        "pulls": count.pulls,
+        "checks": count.checks,
+        "pushes": count.pushes,
+        "pulled_at": count.pulled_at,
+    }
+
+
+def _add(db: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    numbers = ("pulls", "checks", "pushes")
+    new = insert(db, statistics)
     sums = {name: statistics.c[name] + new.excluded[name] for name in numbers}
-    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "day", "tag"], set_=sums))
-    if count.pulled_at is None:
+    kept = [{name: row[name] for name in row if name != "pulled_at"} for row in rows]
+    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "day", "tag"], set_=sums), kept)
+    pulled = [row for row in rows if row["pulled_at"] is not None]
+    if not pulled:
         return
-    c = repositories.c
-    values = {"pull_count": c.pull_count + count.pulls, "last_pulled_at": count.pulled_at}
-    db.execute(update(repositories).where(c.id == repository_id).values(**values))
-    this = (tags.c.repository_id == repository_id, tags.c.name == tag)
-    db.execute(update(tags).where(*this).values(last_pulled_at=count.pulled_at))
+    db.execute(_PULLED_TAG, [{f"of_{name}": value for name, value in row.items()} for row in pulled])
+    by_repository: dict[int, tuple[int, datetime]] = {}
+    for row in pulled:
+        pulls, last = by_repository.get(row["repository_id"], (0, row["pulled_at"]))
+        by_repository[row["repository_id"]] = (pulls + row["pulls"], max(last, row["pulled_at"]))
+    db.execute(
+        _PULLED_REPOSITORY,
+        [{"of_id": key, "pulls": pulls, "at": last} for key, (pulls, last) in by_repository.items()],
+    )
+    documents.move(db, sorted(by_repository))
+
+
+_PULLED_TAG: Final = (
+    update(tags)
+    .where(tags.c.repository_id == bindparam("of_repository_id"), tags.c.name == bindparam("of_tag"))
+    .values(last_pulled_at=bindparam("of_pulled_at"))
+)
+
+# Once for all tags: the row is in every index that sorts repositories.
+_PULLED_REPOSITORY: Final = (
+    update(repositories)
+    .where(repositories.c.id == bindparam("of_id"))
+    .values(pull_count=repositories.c.pull_count + bindparam("pulls"), last_pulled_at=bindparam("at"))
+)
 
 
 # -- reading -----------------------------------------------------------------------------------------------

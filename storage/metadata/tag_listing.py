@@ -69,7 +69,9 @@ def rows(
     # The names first, which the index alone knows: rows are fetched for one page only.
     statement = select(_C.name).where(_C.repository_id == repository_id)
     if q:
-        statement = statement.where(_C.name.icontains(q, autoescape=True))
+        # SQLite's LIKE does not mind the case of ASCII, all that tags are made of; others have to be told.
+        holds = _C.name.contains if db.dialect.name == "sqlite" else _C.name.icontains
+        statement = statement.where(holds(q, autoescape=True))
     if after is not None:
         statement = statement.where(key < after if sort in _DESCENDING else key > after)
     statement = statement.order_by(*(each.desc() if sort in _DESCENDING else each.asc() for each in order))

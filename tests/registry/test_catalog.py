@@ -469,3 +469,21 @@ async def test_last_push_says_what_kind_of_thing_it_is(world: World, tags: list[
     await push(world.stores.registry(), {PUBLIC: image(tags=tags, artifactType="text/spdx")})
     card = (await world.catalog.repository(SYSTEM, PUBLIC)).card
     assert (card.kind, card.last_pushed_at == before.last_pushed_at) == (kind, not tags)
+
+
+async def test_large_repository_is_not_counted_for_each_look(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count() -> int:
+        return (await world.catalog.repository(SYSTEM, PUBLIC)).tag_count
+
+    registry = world.stores.registry()
+    monkeypatch.setattr("registry.catalog._LARGE", 2)
+    assert await count() == 2
+    await push(registry, {PUBLIC: replace(IMAGE, tags=("v2", "v3"))})
+    assert await count() == 2
+    # What is deleted here is missed at once.
+    await world.catalog.delete_tag(SYSTEM, PUBLIC, "v2")
+    assert await count() == 3
+    await push(registry, {PRIVATE: replace(IMAGE, tags=("v3",))})
+    assert (await world.catalog.repository(SYSTEM, PRIVATE)).tag_count == 3
