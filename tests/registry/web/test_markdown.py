@@ -1,5 +1,6 @@
 """Overviews are somebody else's: whatever stands in them does nothing but show."""
 
+import asyncio
 import re
 from html.parser import HTMLParser
 from typing import Final
@@ -8,41 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.web.markdown import MAX_SOURCE, render
+from registry.web.markdown import MAX_SOURCE, render, show
 
-ALLOWED: Final = {
+ALLOWED: Final[dict[str, set[str]]] = {
     "a": {"href", "title", "rel"},
     "ol": {"start"},
-    **{
-        tag: set()
-        for tag in [
-            "blockquote",
-            "br",
-            "code",
-            "del",
-            "em",
-            "h2",
-            "h3",
-            "h4",
-            "h5",
-            "h6",
-            "hr",
-            "li",
-            "p",
-            "pre",
-            "s",
-            "span",
-            "strong",
-            "table",
-            "tbody",
-            "td",
-            "th",
-            "thead",
-            "tr",
-            "ul",
-        ]
-    },
+    **{f"h{level}": {"id"} for level in range(2, 7)},
+    **{tag: set() for tag in ("blockquote", "br", "code", "del", "em", "hr", "li", "p", "pre", "s", "span")},
+    **{tag: set() for tag in ("strong", "table", "tbody", "td", "th", "thead", "tr", "ul")},
 }
+
+UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+LINK: Final = re.compile("https?://|mailto:|#overview-", re.IGNORECASE)
 
 HOSTILE: Final = [
     "<script>alert(1)</script>",
@@ -87,6 +67,24 @@ HOSTILE: Final = [
     '[x](https://a.example "onmouseover=alert(1)")',
     '[x](https://a.example/"onmouseover="alert(1))',
     "[x]: javascript:alert(1)\n\n[x]",
+    "[x]: data:text/html,x\n\n![x]",
+    "[x](/r/owner/app/-/settings)",
+    "[x](//evil.example)",
+    "[x](\\\\evil.example)",
+    "[x](?a=b)",
+    "[x](http:evil.example)",
+    "[x](ftp://evil.example)",
+    "[x](blob:https://a.example/1)",
+    "[x](&#9;javascript:alert(1))",
+    "[x](java&NewLine;script:alert(1))",
+    "[![x](javascript:alert(1))](https://a.example)",
+    "[![x](https://a.example)](javascript:alert(1))",
+    "<https://a.example/<script>alert(1)</script>>",
+    '# x" onclick="alert(1)',
+    "# &quot; onclick=alert(1)",
+    "# \u202e",
+    "&#x202e;gnp.exe&#8236;",
+    "[&#x2066;](https://a.example '&#x202e;')",
     "`<script>alert(1)</script>`",
     "    <script>alert(1)</script>",
     "```html\n<script>alert(1)</script>\n```",
@@ -117,15 +115,16 @@ class Seen(HTMLParser):
 
 def check(source: str) -> Seen:
     seen = Seen()
-    seen.feed(str(render(source)))
+    html = str(render(source))
+    seen.feed(html)
     for tag, attributes in seen.found:
         assert tag in ALLOWED, tag
         assert set(attributes) <= ALLOWED[tag], attributes
-        href = attributes.get("href")
-        scheme = re.match("([a-zA-Z][a-zA-Z0-9+.-]*):", href or "")
-        assert scheme is None or scheme[1] in ("http", "https", "mailto"), href
+        assert LINK.match(attributes.get("href") or "#overview-"), attributes
+        assert (attributes.get("id") or "overview-").startswith("overview-")
         if tag == "a":
             assert attributes["rel"] == "nofollow noopener noreferrer"
+    assert not UNSEEN.search(html)
     return seen
 
 
@@ -151,8 +150,8 @@ def test_any_markup_is_inert(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2066", "\u200f", "\x1b", "\x00"])
 def test_what_reorders_or_hides_text_is_shown(character: str) -> None:
-    assert character not in str(render(f"a{character}b"))
-    assert "\N{REPLACEMENT CHARACTER}" in str(render(f"a{character}b"))
+    for source in (f"a{character}b", f"a&#{ord(character)};b", f"# a{character}b", f"`a{character}b`"):
+        assert check(source).text.strip() == "a\N{REPLACEMENT CHARACTER}b"
 
 
 def test_markdown_is_rendered() -> None:
@@ -162,14 +161,74 @@ def test_markdown_is_rendered() -> None:
     )
 
 
-def test_image_is_a_link() -> None:
-    seen = check("![a cat](https://a.example/cat.png)")
-    assert ("a", "https://a.example/cat.png") in [(tag, each.get("href")) for tag, each in seen.found]
-    assert seen.text.strip() == "a cat"
+def test_headings_are_named() -> None:
+    seen = check("# How to `run` it!\n\n## *Über* uns\n\n# x\n\n# x\n\n# !\n\n###### " + "y" * 99)
+    assert [(tag, each["id"]) for tag, each in seen.found if "id" in each] == [
+        ("h2", "overview-how-to-run-it"),
+        ("h3", "overview-über-uns"),
+        ("h2", "overview-x"),
+        ("h2", "overview-x-1"),
+        ("h2", "overview-section"),
+        ("h6", "overview-" + "y" * 64),
+    ]
 
 
 @pytest.mark.parametrize(
-    "source", [">" * 10**5, "[" * 10**5, "* " * 10**5, "a" * 10**6, "`" * 10**5, "<b " * 10**5]
+    ("source", "links"),
+    [
+        ("[x](https://a.example/b?c=d#e)", ["https://a.example/b?c=d#e"]),
+        ("[x](HTTP://a.example)", ["HTTP://a.example"]),
+        ("[x](mailto:ann@a.example)", ["mailto:ann@a.example"]),
+        ("[x](#how-to-run)", ["#overview-how-to-run"]),
+        ("<https://a.example>", ["https://a.example"]),
+        ("![a cat](https://a.example/cat.png)", ["https://a.example/cat.png"]),
+        ("[![badge](https://a.example/b.svg)](https://a.example)", ["https://a.example"]),
+        ("[a](https://a.example) ![b](https://b.example)", ["https://a.example", "https://b.example"]),
+        ("[x](docs/more.md) [y](/settings) [z](//b.example)", []),
+    ],
+)
+def test_links(source: str, links: list[str]) -> None:
+    found = [each.get("href") for tag, each in check(source).found if tag == "a"]
+    assert [each for each in found if each] == links
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("![a *cat*](https://a.example/cat.png)", "a cat"),
+        ("![](https://a.example/cat.png)", "image"),
+        ("[![badge](https://a.example/b.svg)](https://a.example)", "badge"),
+        ("![x](javascript:alert(1))", "![x](javascript:alert(1))"),
+        ("![x](cat.png)", "x"),
+    ],
+)
+def test_image_is_text(source: str, text: str) -> None:
+    assert check(source).text.strip() == text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ">" * 10**5,
+        "[" * 10**5,
+        "* " * 10**5,
+        "a" * 10**6,
+        "`" * 10**5,
+        "<b " * 10**5,
+        '"' * 10**5,
+        "[a]: http://a.example/" + "b" * 20_000 + "\n\n" + "[a]" * 14_000,
+        "[a]: http://a.example '" + "b" * 20_000 + "'\n\n" + "![a]" * 10_000,
+        "[a]: http://a.example 'b'\n\n" + "[a] " * 16_000,
+        "|" * 200 + "\n" + "|-" * 199 + "|\n" + "|\n" * 5000,
+    ],
+    ids=range(11),
 )
 def test_size_is_bounded(source: str) -> None:
-    assert len(render(source)) < 20 * MAX_SOURCE
+    assert len(render(source)) < 24 * MAX_SOURCE
+
+
+async def test_overview_is_rendered_once() -> None:
+    source = "# An overview that is in no other test"
+    first, second = await asyncio.gather(show(source), show(source))
+    assert first is second is await show(source) is render(source)
+    assert await show(source + "\n" * MAX_SOURCE + "x") is not first
