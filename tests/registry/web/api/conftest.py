@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.registry.web.api.described import check
 from tests.registry.web.conftest import Serving
 from tests.registry.web.live import Answer, Live, basic
 
@@ -24,7 +25,9 @@ class Api:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        return await self.live.client.send(method, ROOT + path, content, sent)
+        answer = await self.live.client.send(method, ROOT + path, content, sent)
+        check(method, ROOT + path, answer)
+        return answer
 
     async def get(self, path: str, **headers: str) -> Any:
         """GET what is there."""

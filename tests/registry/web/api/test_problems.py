@@ -8,6 +8,7 @@ import pytest
 from registry.errors import Problem
 from registry.web.api.problems import code_of
 from tests.registry.web.api.conftest import ROOT, Api, As
+from tests.registry.web.api.described import check
 from tests.registry.web.api.refusals import BY_API
 from tests.registry.web.live import Answer, Live, basic, exchange
 
@@ -34,6 +35,7 @@ async def test_every_refusal(api: As, subtests: pytest.Subtests) -> None:
             headers = {**ann.headers, "Content-Type": "application/json", **row.headers}
             answer = await ann.live.client.send(row.method, ROOT + row.path, content, headers)
             check_form(answer, row.problem, row.fields)
+            check(row.method, ROOT + row.path, answer)
 
 
 async def test_what_nobody_asked_for_is_nobody_s_business(api: As) -> None:
