@@ -13,7 +13,7 @@ from registry.organizations import ProfileEdit
 from registry.people import People
 from registry.sessions import Sessions
 from registry.web.callers import SESSION, Callers
-from registry.web.pages.attempts import Attempt, attempt
+from registry.web.pages.attempts import Attempt, Words, attempt
 from registry.web.pages.paths import id_in, version_of
 from registry.web.pages.shell import Shell, Visitor, see_other
 
@@ -74,7 +74,7 @@ class Account:
         """Change the password, which signs the person out everywhere else."""
         visitor = await self._shell.require_login(request)
         form = await self._shell.read_form(request)
-        tried: Attempt[None] = Attempt(errors={"again": "this is not the same password"})
+        tried: Attempt[None] = Attempt(errors=Words(again="this is not the same password"))
         if form.get("password", "") == form.get("again", ""):
             change = self._people.change_password(
                 visitor.identity, form.get("current", ""), form.get("password", "")
@@ -101,7 +101,7 @@ class Account:
             "account/profile.html",
             status=422 if profile_tried or password_tried else 200,
             profile=profile,
-            said=said,
+            said=Words(said or {}),
             tried=profile_tried or Attempt(),
             password_tried=password_tried or Attempt(),
         )
@@ -140,7 +140,7 @@ class Account:
             "account/tokens.html",
             status=422 if tried is not None and tried.failed else 200,
             tokens=await self._tokens.tokens(visitor.identity),
-            said=said or {},
+            said=Words(said or {}),
             tried=tried or Attempt(),
             expiries=EXPIRIES,
             permissions=PERMISSIONS,

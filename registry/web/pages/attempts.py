@@ -22,12 +22,19 @@ _MENDABLE: Final = frozenset(
 )
 
 
+class Words(dict[str, str]):
+    """Words by the name of a field; "" for one that has none."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[T]):
     """What was tried: `value` if it went well, or else messages by field and one for the whole."""
 
     value: T | None = None
-    errors: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=Words)
     message: str = ""
 
     @property
@@ -46,4 +53,4 @@ async def attempt(work: Awaitable[T]) -> Attempt[T]:
         if error.problem not in _MENDABLE:
             raise
         fields = error.detail.get("fields", {}) if isinstance(error.detail, dict) else {}
-        return Attempt(errors=fields, message="" if fields else error.message.capitalize())
+        return Attempt(errors=Words(fields), message="" if fields else error.message.capitalize())

@@ -9,7 +9,7 @@ from auth.policy import Role
 from registry.catalog import CATEGORIES, Catalog, Details
 from registry.descriptions import RepositoryEdit
 from registry.organizations import Organizations
-from registry.web.pages.attempts import Attempt, attempt
+from registry.web.pages.attempts import Attempt, Words, attempt
 from registry.web.pages.paths import repository_in, version_of
 from registry.web.pages.repository import in_frame
 from registry.web.pages.shell import Shell, Visitor, see_other
@@ -78,7 +78,7 @@ class Keeping:
             "repository/new.html",
             status=422 if tried.failed else 200,
             namespaces=[*own, *(each.name for each in mine.items), *official],
-            said=said,
+            said=Words(said or {}),
             tried=tried,
         )
 
@@ -160,7 +160,7 @@ class Keeping:
         if "admin" in details.may:
             roles = await self._catalog.roles(visitor.identity, details.card.name)
         return self._render(
-            request, "settings", details, tried, said=said, collaborators=roles, role_names=ROLES
+            request, "settings", details, tried, said=Words(said or {}), collaborators=roles, role_names=ROLES
         )
 
     # -- deleting --------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class Keeping:
         visitor, form = await self._form(request)
         name = repository_in(request)
         if form.get("confirm") != name:
-            wrong: Attempt[None] = Attempt(errors={"confirm": "this is not its name"})
+            wrong: Attempt[None] = Attempt(errors=Words(confirm="this is not its name"))
             return await self._show_deletion(request, visitor, wrong)
         await self._catalog.delete(visitor.identity, name)
         return see_other("/", notice="deleted")
@@ -211,7 +211,9 @@ class Keeping:
         details = await self._catalog.repository(visitor.identity, name)
         row = await self._catalog.tag(visitor.identity, name, tag)
         goes = await self._catalog.consequences(visitor.identity, name, tag)
-        return self._render(request, "tag_settings", details, tried, goes=goes, row=row, said=said)
+        return self._render(
+            request, "tag_settings", details, tried, goes=goes, row=row, said=Words(said or {})
+        )
 
     async def delete_tag(self, request: web.Request) -> web.StreamResponse:
         """Delete the tag."""

@@ -11,7 +11,7 @@ from registry.access_tokens import AccessTokens
 from registry.invitations import Invitation, Invitations
 from registry.organizations import Organization, Organizations, TeamEdit, whole_name
 from registry.web.pages.account import EXPIRIES, PERMISSIONS, create_token, profile_edit
-from registry.web.pages.attempts import Attempt, attempt
+from registry.web.pages.attempts import Attempt, Words, attempt
 from registry.web.pages.paths import id_in, name_in, version_of
 from registry.web.pages.shell import Shell, Visitor, see_other
 
@@ -99,7 +99,7 @@ class OrganizationPages:
             status=422 if tried.failed else 200,
             found=found,
             cursor=request.query.get("cursor"),
-            said=said,
+            said=Words(said or {}),
             tried=tried,
         )
 
@@ -143,7 +143,9 @@ class OrganizationPages:
         found = await self._organizations.members(
             visitor.identity, name_in(request), cursor=cursor, limit=_PAGE
         )
-        return await self._render(request, visitor, "members", tried, found=found, cursor=cursor, said=said)
+        return await self._render(
+            request, visitor, "members", tried, found=found, cursor=cursor, said=Words(said or {})
+        )
 
     # -- teams -----------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class OrganizationPages:
         self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
     ) -> web.Response:
         found = await self._organizations.teams(visitor.identity, name_in(request))
-        return await self._render(request, visitor, "teams", tried, teams=found, said=said)
+        return await self._render(request, visitor, "teams", tried, teams=found, said=Words(said or {}))
 
     async def get_team(self, request: web.Request) -> web.StreamResponse:
         """Show a team: its members, and what it may do where."""
@@ -333,7 +335,7 @@ class OrganizationPages:
         self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
     ) -> web.Response:
         found = await self._organizations.robots(visitor.identity, name_in(request))
-        return await self._render(request, visitor, "robots", tried, robots=found, said=said)
+        return await self._render(request, visitor, "robots", tried, robots=found, said=Words(said or {}))
 
     async def _show_robot(
         self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
@@ -346,7 +348,7 @@ class OrganizationPages:
             robot=self._robot(request),
             short=request.match_info["robot"],
             tokens=await self._tokens.tokens(visitor.identity, self._robot(request)),
-            said=said,
+            said=Words(said or {}),
             expiries=EXPIRIES,
             permissions=PERMISSIONS[:3],
             now=datetime.now(UTC),
@@ -357,7 +359,7 @@ class OrganizationPages:
     async def get_settings(self, request: web.Request) -> web.StreamResponse:
         """Show the form for what the organization says of itself."""
         visitor = await self._shell.require_login(request)
-        return await self._render(request, visitor, "settings", Attempt(), said=None)
+        return await self._render(request, visitor, "settings", Attempt(), said=Words())
 
     async def edit(self, request: web.Request) -> web.StreamResponse:
         """Change what the organization says of itself."""
@@ -367,7 +369,7 @@ class OrganizationPages:
             self._organizations.edit(visitor.identity, name, profile_edit(form), version=version_of(form))
         )
         if tried.failed:
-            return await self._render(request, visitor, "settings", tried, said=form)
+            return await self._render(request, visitor, "settings", tried, said=Words(form))
         return see_other(f"/organizations/{name}/settings", notice="saved")
 
     async def confirm_deletion(self, request: web.Request) -> web.StreamResponse:
@@ -379,7 +381,7 @@ class OrganizationPages:
         """Delete an organization that has no repositories any more."""
         visitor, form = await self._form(request)
         name = name_in(request)
-        tried: Attempt[None] = Attempt(errors={"confirm": "this is not its name"})
+        tried: Attempt[None] = Attempt(errors=Words(confirm="this is not its name"))
         if form.get("confirm") == name:
             tried = await attempt(self._organizations.delete(visitor.identity, name))
         if tried.failed:

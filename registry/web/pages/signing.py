@@ -4,7 +4,7 @@ from aiohttp import web
 
 from registry.invitations import Invitations
 from registry.web.callers import Callers
-from registry.web.pages.attempts import attempt
+from registry.web.pages.attempts import Words, attempt
 from registry.web.pages.shell import Shell, local_path, see_other
 
 
@@ -77,7 +77,7 @@ class Signing:
         name, secret = form.get("name", "").strip(), form.get("invitation") or None
         password = form.get("password", "")
         if password != form.get("again", ""):
-            errors = {"again": "this is not the same password"}
+            errors = Words(again="this is not the same password")
             return self._show_sign_up(request, status=422, name=name, secret=secret, errors=errors)
         tried = await attempt(self._invitations.sign_up(name, password, invitation=secret))
         if tried.value is None:
@@ -112,7 +112,7 @@ class Signing:
             "name": "",
             "secret": None,
             "invitation": None,
-            "errors": {},
+            "errors": Words(),
             "message": "",
         }
         return self._shell.render(request, "sign_up.html", status=status, **(known | values))
