@@ -117,11 +117,11 @@ class Visitor:
 
     def sign_in(self, account: Account) -> None:
         """Sign in with the form, as people do."""
-        assert self.open("/login") == 200
+        assert self.open("/sign-in") == 200
         self.page.fill("main [name=name]", account.name)
         self.page.fill("main [name=password]", account.password)
-        self.page.click("main form:has([name=password]) [type=submit]")
-        assert urlsplit(self.page.url).path != "/login", self.page.inner_text("main")
+        self.page.click("main form:has([name=password]) button")
+        assert urlsplit(self.page.url).path != "/sign-in", self.page.inner_text("main")
 
     def forgive(self, pattern: str) -> None:
         """Take complaints that match as what the test is about."""
@@ -160,13 +160,18 @@ class Visitor:
 
 
 class Visitors:
-    """The visitors of one server, each with cookies and a cache of its own."""
+    """The visitors of one server, each with cookies and a cache of its own.
 
-    def __init__(self, browser: Browser, url: str) -> None:
+    `signed_in` keeps the cookies of accounts, so that each signs in once for all tests that share it.
+    """
+
+    def __init__(
+        self, browser: Browser, url: str, signed_in: dict[Account, StorageState] | None = None
+    ) -> None:
         self._browser = browser
         self._url = url
         self._all: list[Visitor] = []
-        self._signed_in: dict[Account, StorageState] = {}
+        self._signed_in = {} if signed_in is None else signed_in
 
     def visit(self, look: Look | None = None, account: Account | None = None) -> Visitor:
         """Return a new visitor with an empty cache, signed in as `account` if there is one."""
@@ -191,7 +196,6 @@ class Visitors:
         return visitor
 
     def _state_of(self, account: Account) -> StorageState:
-        """Sign in once for each account: its cookies serve every visitor."""
         if account not in self._signed_in:
             visitor = self._enter(Look(scripts=False))
             visitor.sign_in(account)
@@ -232,13 +236,13 @@ def _violation(violation: dict[str, Any]) -> str:
     return f"{violation['impact']} {violation['id']}: {violation['help']}\n" + "\n".join(nodes)
 
 
-def first_view(visitor: Visitor, path: str) -> Traffic:
+def first_view(visitor: Visitor, path: str, status: int = 200) -> Traffic:
     """Open a page as a visitor who has seen none yet and return what came until it was loaded."""
     lengths: list[float] = []
     devtools = visitor.context.new_cdp_session(visitor.page)
     devtools.on("Network.loadingFinished", lambda event: lengths.append(event["encodedDataLength"]))
     devtools.send("Network.enable")
-    assert visitor.open(path) == 200, path
+    assert visitor.open(path) == status
     devtools.detach()
     return Traffic(bytes=round(sum(lengths)), requests=len(lengths))
 

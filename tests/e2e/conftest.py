@@ -4,10 +4,12 @@ from collections.abc import Generator, Iterator
 from typing import Protocol, runtime_checkable
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, StorageState
 
 from .browser import Visitors, chromium
+from .clients import Account
 from .process import running
+from .seed import Hub, seed
 from .server import Server
 
 
@@ -34,10 +36,22 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def hub(server: Server) -> Hub:
+    """The server with people and content, which the tests of one file share."""
+    return seed(server)
+
+
+@pytest.fixture(scope="module")
+def signed_in(server: Server) -> dict[Account, StorageState]:
+    """The cookies of those who have signed in at the server."""
+    return {}
+
+
 @pytest.fixture
-def visitors(browser: Browser, server: Server) -> Iterator[Visitors]:
+def visitors(browser: Browser, server: Server, signed_in: dict[Account, StorageState]) -> Iterator[Visitors]:
     """Visitors of the server; what they complain about fails the test."""
-    visitors = Visitors(browser, server.url)
+    visitors = Visitors(browser, server.url, signed_in)
     yield visitors
     complaints = visitors.finish()
     assert not complaints, "\n".join(complaints)

@@ -83,7 +83,8 @@ CMD ["python", "/app/main.py"]
 ![a logo](https://images.example/logo.png)
 """
 
-HOSTILE_TEXT: Final = "<script>alert(1)</script>\u202egnp.exe\u2066 \"'`{{7*7}}&amp;"
+HOSTILE_LINE: Final = "<script>alert(1)</script> \"'`{{7*7}}&amp;"
+HOSTILE_TEXT: Final = f"{HOSTILE_LINE}\u202egnp.exe\u2066"
 HOSTILE_OVERVIEW: Final = (
     """\
 <script>alert(1)</script>

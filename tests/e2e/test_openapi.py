@@ -50,7 +50,13 @@ CHECKS = [
 
 # What is really there, so that requests come further than "no such repository".
 KNOWN = {
-    "name": ["alice/app", "library/python"],
+    "name": ["alice/app", "library/python", "acme/site"],
+    "person": ["alice", "bob", "carol"],
+    "organization": ["acme"],
+    "team": ["developers", "operators"],
+    "robot": ["ci"],
+    "tag": ["1.0", "latest"],
+    "id": ["1", "2"],
     "reference": ["1.0", "latest", APP.manifest.digest],
     "digest": [APP.manifest.digest, *(blob.digest for blob in APP.blobs)],
 }
