@@ -35,6 +35,7 @@ from registry.web.pages.assets import Assets
 from registry.web.pages.keeping import Keeping
 from registry.web.pages.organizations import OrganizationPages
 from registry.web.pages.public import PublicPages
+from registry.web.pages.reference import Reference
 from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
 from registry.web.search import ClientSearch
@@ -138,6 +139,7 @@ def _add_pages(
         Account(shell, callers, services.people, services.access_tokens, services.sessions),
         OrganizationPages(shell, organizations, invitations, services.access_tokens),
         AdministrationPages(shell, services.administration, services.people, invitations),
+        Reference(shell),
     ):
         app.add_routes(pages.routes())
     public.add_to(app, Keeping(shell, services.catalog, organizations).routes())
