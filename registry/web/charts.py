@@ -13,10 +13,13 @@ _HEIGHT: Final = 160
 _BASE: Final = 136  # where the bars stand; the days are written below
 _TOP: Final = 16
 _GAP: Final = 2
+_SPARK_WIDTH: Final = 80
+_SPARK_HEIGHT: Final = 20
 
 _RECT: Final = Markup(
     '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
 )
+_LINE: Final = Markup('<polyline points="{}" fill="none" stroke="currentColor" stroke-width="2"/>')
 _TEXT: Final = Markup('<text class="chart-label" x="{:.1f}" y="{}" text-anchor="{}">{}</text>')
 
 
@@ -37,7 +40,20 @@ def bars(days: Sequence[tuple[date, int, int]]) -> Markup:
     drawn.append(_TEXT.format(float(_WIDTH), _TOP - 4, "end", count(highest)))
     total = _say(sum(pulls for _, pulls, _ in days), "pull", "pulls")
     pushed = _say(sum(pushes for *_, pushes in days), "push", "pushes")
-    return _svg("chart", _WIDTH, _HEIGHT, f"{total} and {pushed} in {len(days)} days", drawn)
+    title = f"{total} and {pushed} in {_say(len(days), 'day', 'days')}"
+    return _svg("chart", _WIDTH, _HEIGHT, title, drawn, _busiest(days))
+
+
+def sparkline(numbers: Sequence[int], title: str) -> Markup:
+    """Return a line through the numbers, the oldest first, as high as the line of text that it is in."""
+    highest = max([1, *numbers])
+    step = _SPARK_WIDTH / max(1, len(numbers) - 1)
+    room = _SPARK_HEIGHT - 2  # the line is two wide
+    points = " ".join(
+        f"{position * step:.1f},{1 + room * (1 - number / highest):.1f}"
+        for position, number in enumerate(numbers)
+    )
+    return _svg("sparkline", _SPARK_WIDTH, _SPARK_HEIGHT, title, [_LINE.format(points)] if numbers else [])
 
 
 def share(part: float) -> Markup:
@@ -55,11 +71,20 @@ def _bar(class_: str, left: float, width: float, part: float, words: str) -> Mar
     return _RECT.format(class_, left, _BASE - height, width, height, words)
 
 
-def _svg(class_: str, width: int, height: int, title: str, content: Sequence[Markup]) -> Markup:
+def _busiest(days: Sequence[tuple[date, int, int]]) -> str:
+    """Return in a sentence which day had the most pulls; "" where none had any."""
+    day, pulls, _ = max(days, key=lambda each: each[1], default=(date.min, 0, 0))
+    return f"Most on {day:%Y-%m-%d}: {_say(pulls, 'pull', 'pulls')}." if pulls else ""
+
+
+def _svg(
+    class_: str, width: int, height: int, title: str, content: Sequence[Markup], description: str = ""
+) -> Markup:
+    described = Markup("<desc>{}</desc>").format(description) if description else Markup("")
     return Markup(
         '<svg class="{}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" preserveAspectRatio="none">'
-        "<title>{}</title>{}</svg>"
-    ).format(class_, width, height, width, height, title, Markup("").join(content))
+        "<title>{}</title>{}{}</svg>"
+    ).format(class_, width, height, width, height, title, described, Markup("").join(content))
 
 
 def _say(number: int, one: str, many: str) -> str:

@@ -20,6 +20,9 @@ _SPANS: Final = (
 # What reorders or hides the text around it (Unicode Standard Annex 9), beside all control characters.
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
+# They make one sign of several emoji, and are spelling in Persian and in scripts of India.
+_JOINERS: Final = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
 
 def size(number: float) -> str:
     """Return bytes in words: "12.3 MiB"."""
@@ -61,5 +64,4 @@ def plain(text: str, limit: int = 4096) -> str:
 
 
 def _is_unseen(character: str) -> bool:
-    # A joiner makes one sign of several emoji, and words of some scripts.
-    return unicodedata.category(character) in _UNSEEN and character != "\N{ZERO WIDTH JOINER}"
+    return character not in _JOINERS and unicodedata.category(character) in _UNSEEN
