@@ -11,9 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from auth.keys import KeyFileError
 from registry.cli.output import print_table
-from registry.config import InvalidSettings, Loaded, Settings, load, rows
+from registry.config import Loaded, Settings, rows
 from registry.errors import RegistryError
 from registry.installation import database_of
+from registry.setting_layers import InvalidSettings, load
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 from storage.metadata.migrate import DatabaseTooNew
 

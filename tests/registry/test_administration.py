@@ -10,8 +10,8 @@ import pytest
 
 from auth.identity import ANONYMOUS, SYSTEM, Identity, Limit, Permission
 from registry.administration import Administration, Job, NamespaceUse
-from registry.config import load
 from registry.errors import Problem
+from registry.setting_layers import load
 from storage.metadata import leases
 from storage.metadata.engine import Metadata, MetadataUnavailable
 from tests.registry.accounts import add_account

@@ -10,25 +10,20 @@ from pydantic import ValidationError
 
 from registry.config import (
     COMPUTED_DEFAULTS,
-    DURATION_UNITS,
     MASK,
     RULES,
-    SIZE_UNITS,
-    InvalidSettings,
     Loaded,
     Settings,
     environment_name,
     flag_name,
-    is_loopback,
     is_secret,
-    load,
     markdown_table,
-    parse_quantity,
     rows,
-    show_quantity,
     table,
     words,
 )
+from registry.setting_kinds import DURATION_UNITS, SIZE_UNITS, is_loopback, parse_quantity, show_quantity
+from registry.setting_layers import InvalidSettings, load
 
 NAMES = tuple(Settings.model_fields)
 
