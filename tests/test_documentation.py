@@ -68,6 +68,17 @@ def documented_routes() -> set[Route]:
     return routes
 
 
+def is_for_programs(path: str) -> bool:
+    """Tell whether openapi.yaml describes a path; the others are pages, for people."""
+    return path.startswith(("/api/", "/v1/", "/v2", "/.well-known/")) or path in (
+        "/token",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.yaml",
+    )
+
+
 def plain(path: str) -> str:
     """Write a route's path without patterns and without a slash at its end."""
     return re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", path).rstrip("/")
@@ -93,7 +104,8 @@ def _routes_of(app: web.Application) -> tuple[set[Route], set[Route]]:
     handlers: dict[Route, object] = {}
     for route in app.router.routes():
         assert route.resource is not None
-        handlers[route.method, plain(route.resource.canonical)] = route.handler
+        if is_for_programs(route.resource.canonical):
+            handlers[route.method, plain(route.resource.canonical)] = route.handler
     implied = {
         (method, path)
         for (method, path), handler in handlers.items()
