@@ -155,9 +155,9 @@ def commands_named_in(text: str) -> Iterator[tuple[str, ...]]:
         found = re.match(r"(?:\S*/)?longshore ((?:[a-z-]+ ?)+)", code)
         if found is not None:
             yield tuple(found[1].split())
-    for row in re.findall(r"^\| *`longshore (\w+) \w+`((?:, `\w+`)+)", text, re.MULTILINE):
-        for name in re.findall(r"`(\w+)`", row[1]):
-            yield (row[0], name)
+    for row in re.findall(r"^\| *`longshore (\w+) [\w -]+`((?:, `[\w -]+`)+)", text, re.MULTILINE):
+        for name in re.findall(r"`([\w -]+)`", row[1]):
+            yield (row[0], *name.split())
 
 
 def is_command(words: tuple[str, ...]) -> bool:
