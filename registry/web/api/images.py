@@ -45,5 +45,7 @@ class Images:
     async def list_referrers(self, request: web.Request) -> web.Response:
         """List what refers to a manifest."""
         caller = await self._callers.enter(request)
-        found = await self._images.referrers(caller, repository_in(request), digest_in(request))
+        found = await self._images.referrers(
+            caller, repository_in(request), digest_in(request), attestations=True
+        )
         return respond_list(request, Page[contents.Referrer], found)
