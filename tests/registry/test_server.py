@@ -634,6 +634,20 @@ def test_idle_connections_do_not_hold_it_up(tmp_path: Path) -> None:
             assert served.end(seconds=15) == 0
 
 
+@pytest.mark.parametrize("path", ["/api/v1/repositories/admin/app/-/events", "/r/admin/app/-/events"])
+def test_followers_do_not_hold_it_up(tmp_path: Path, path: str) -> None:
+    with serving(tmp_path, auth="off") as served:
+        with served.wire("admin/app", None) as wire:
+            wire.push_blob(WHOLE)
+        with contextlib.closing(served.connect()) as following:
+            following.request("GET", path)
+            response = following.getresponse()
+            assert response.status == 200
+            assert response.readline() == b"retry: 5000\n"
+            assert served.end(seconds=15) == 0
+        assert [line for line in served.log_lines if line["level"] == "error"] == []
+
+
 def test_ending_leaves_nothing_behind(tmp_path: Path) -> None:
     with serving(tmp_path, workers="2") as served:
         workers = served.workers

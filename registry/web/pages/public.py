@@ -38,14 +38,13 @@ class PublicPages:
         people: People,
         watch: Watch,
     ) -> None:
-        self._live = Live(shell, watch)
         self._handlers = (
             assets,
             Theme(shell, origins),
             Home(shell, catalog, people),
             Finder(shell, search),
             Profiles(shell, people, catalog),
-            self._live,
+            Live(shell, watch),
             ImagePages(shell, catalog, images),
         )
         self._repositories = Repositories(shell, catalog, images, statistics)
@@ -56,4 +55,3 @@ class PublicPages:
             app.add_routes(each.routes())
         app.add_routes(further)
         app.add_routes(self._repositories.routes())
-        app.on_shutdown.append(self._live.close)
