@@ -10,12 +10,13 @@ from registry.cli.roles import grant
 from registry.cli.serve import serve
 from registry.cli.settings import config
 from registry.cli.teams import team
+from registry.cli.tokens import token
 from registry.cli.users import user
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[serve, user, org, team, robot, grant, repo, key, config],
+    commands=[serve, user, org, team, robot, token, grant, repo, key, config],
 )
 @click.version_option(package_name="longshore")
 def main() -> None:

@@ -10,22 +10,20 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from click.testing import CliRunner, Result
 
 from auth.keys import KeyDirectory
 from auth.policy import Role
 from registry.cli import main
 from registry.config import MASK, Settings, is_secret
-from registry.installation import open_database, passwords_of
+from registry.installation import passwords_of
 from registry.names import RepositoryName
 from storage.digest import Digest
 from storage.metadata import accounts, blobs, repositories
-from storage.metadata.engine import Connection
 from tests.e2e.clients import ROOT
+from tests.registry.commands import Stored, done, isolate, refused, rows_of, run
 from tests.registry.served import PROGRAM, environment, longshore
 
 PASSWORD = "wonderland rabbit hole"
@@ -57,9 +55,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "robot disable": ("crew+ci",),
     "robot enable": ("crew+ci",),
     "robot delete": ("crew+ci",),
+    "token create": ("alice", "laptop"),
+    "token list": ("alice",),
+    "token revoke": ("alice", "1"),
     "grant": ("read", "alice/app", "alice"),
     "repo list": (),
     "repo show": ("alice/app",),
+    "repo edit": ("alice/app", "--summary", "what it is"),
+    "repo rename": ("alice/app", "alice/renamed"),
+    "repo tags": ("alice/app",),
+    "repo delete-tag": ("alice/app", "v1", "--yes"),
     "repo delete": ("alice/app", "--yes"),
     "repo visibility": ("alice/app", "public"),
     "key rotate": (),
@@ -76,63 +81,13 @@ def words_of(name: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("LONGSHORE_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"TIME_COST": "1", "MEMORY_COST": "1024", "PARALLELISM": "1"}.items():
-        monkeypatch.setenv(f"LONGSHORE_PASSWORD_{name}", value)
-    monkeypatch.chdir(tmp_path)
+    isolate(monkeypatch, tmp_path)
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """The data directory: where commands look without being told."""
     return tmp_path / "data"
-
-
-def run(*words: str | Path, stdin: str = "", **settings: str) -> Result:
-    """Run a command in this process; whatever was wrong, it must have been told in words."""
-    env = {f"LONGSHORE_{name.upper()}": value for name, value in settings.items()}
-    result = CliRunner().invoke(main, list(map(str, words)), input=stdin, env=env)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-    assert "Traceback" not in result.output
-    return result
-
-
-def done(*words: str | Path, stdin: str = "", **settings: str) -> str:
-    result = run(*words, stdin=stdin, **settings)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*words: str | Path, stdin: str = "", **settings: str) -> str:
-    """Return the words of a refusal, without the leading `Error: `."""
-    result = run(*words, stdin=stdin, **settings)
-    assert result.exit_code == 1, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
-    return result.stderr.removeprefix("Error: ").strip()
-
-
-def rows_of(output: str) -> list[list[str]]:
-    """Read a table; its columns are two blanks apart at least."""
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in output.splitlines()]
-
-
-class Stored:
-    """The database as the commands see it, for arrangements and for a look at what came of them."""
-
-    def __init__(self, data: Path) -> None:
-        settings: dict[str, Any] = {"data": data, "password_time_cost": 1, "password_memory_cost": 1024}
-        self.settings = Settings.model_validate(settings)
-        self._engine = open_database(self.settings)
-
-    def __enter__(self) -> Connection:
-        self._transaction = self._engine.begin()
-        return self._transaction.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._transaction.__exit__(*error)
-        self._engine.dispose()
 
 
 def knows(data: Path, name: str, password: str) -> bool:
@@ -493,6 +448,9 @@ def test_repo_list_and_show(data: Path, alice: str) -> None:
     shown = [
         ["name", "library/app"],
         ["visibility", "public"],
+        ["kind", "image"],
+        ["stars", "0"],
+        ["pulls", "0"],
         ["tags", "0"],
         ["manifests", "0"],
         ["size", "0 B"],
