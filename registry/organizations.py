@@ -28,7 +28,7 @@ from registry.listing import Listing, decode, page
 from registry.local import viewer_of
 from registry.membership import joined, keeping_an_owner, owned, person_id, visible
 from registry.names import is_namespace, is_new_namespace, parse_name
-from storage.metadata import organizations, repositories, robots, teams
+from storage.metadata import accounts, organizations, repositories, robots, teams
 from storage.metadata.accounts import NameTaken
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.organizations import Member, NotEmpty, Organization
@@ -357,7 +357,7 @@ class Organizations:
         def run(db: Connection) -> None:
             owned(db, caller, organization)
             found = _robot(db, whole_name(organization, name))
-            robots.disable(db, found.account_id, disabled=disabled, now=now())
+            accounts.disable(db, found.name, disabled=disabled, now=now())
 
         await self.metadata.write(run)
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from storage.metadata import documents
 from storage.metadata.schema import Instant, accounts, namespaces, refresh_tokens, robots, sessions
 
 
@@ -109,6 +110,10 @@ def edit(db: Connection, account_id: int, values: Mapping[str, str]) -> None:
     """Change what an account says of itself."""
     statement = update(accounts).where(accounts.c.id == account_id)
     db.execute(statement.values(**values, version=accounts.c.version + 1))
+    if "full_name" in values:
+        owned = select(namespaces.c.id).where(namespaces.c.owner_id == account_id)
+        for namespace_id in db.execute(owned).scalars().all():
+            documents.refresh_namespace(db, namespace_id)
 
 
 def set_admin(db: Connection, account_id: int, *, is_admin: bool) -> None:
@@ -134,12 +139,12 @@ def replace_password_hash(db: Connection, account_id: int, *, old: str, new: str
 
 
 def change_password(db: Connection, name: str, password_hash: str) -> bool:
-    """Set a new password and end the logins by the old one; tell whether there is such an account."""
-    account_id = _id(db, name)
-    if account_id is None:
+    """Set a new password and end the logins by the old one; tell whether a person has such an account."""
+    found = find(db, name)
+    if found is None or found.is_robot:
         return False
-    db.execute(update(accounts).where(accounts.c.id == account_id).values(password_hash=password_hash))
-    _log_out(db, account_id)
+    db.execute(update(accounts).where(accounts.c.id == found.id).values(password_hash=password_hash))
+    _log_out(db, found.id)
     return True
 
 

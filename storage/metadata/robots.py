@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, delete, func, select, update
+from sqlalchemy import Connection, Select, delete, func, select
 
 from storage.metadata.accounts import NameTaken
 from storage.metadata.repositories import OWNER_ROLE
@@ -81,12 +81,6 @@ def add(db: Connection, organization_id: int, name: str, *, about: str, now: dat
     db.execute(
         namespace_roles.insert().values(namespace_id=organization_id, account_id=account_id, role=OWNER_ROLE)
     )
-
-
-def disable(db: Connection, account_id: int, *, disabled: bool, now: datetime) -> None:
-    """Close or open a robot."""
-    moment = now if disabled else None
-    db.execute(update(accounts).where(_A.id == account_id).values(disabled_at=moment))
 
 
 def remove(db: Connection, account_id: int) -> None:
