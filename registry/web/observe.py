@@ -33,6 +33,9 @@ _ID: Final = web.RequestKey("id", str)
 # An id that a proxy or a client sends is taken over; not if it could forge lines or fields of a log.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+# A secret in a path, as the link of an invitation has one.
+_SECRET: Final = re.compile(r"(ls[a-z]_)[A-Za-z0-9_-]{8,}")
+
 # Seconds: probes give up after some of their own.
 _READY_WITHIN: Final = 3
 
@@ -177,7 +180,7 @@ class Operation:
         _log.info(
             "request",
             method=request.method,
-            path=request.path,
+            path=_SECRET.sub(r"\1…", request.path),
             status=status,
             ms=round(seconds * 1000, 1),
             sent=sent,

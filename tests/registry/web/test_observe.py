@@ -344,3 +344,11 @@ async def test_a_path_cannot_forge_a_line_on_a_terminal(live: Live) -> None:
         await live.client.get("/nothing%0a2026-01-01%20forged%0d%1b[2J")
     assert len(log.text.splitlines()) == 1
     assert log.text[:-1].isprintable()
+
+
+@pytest.mark.parametrize("path", ["/invitations/{}", "/api/v1/invitations/{}", "/api/v1/invitations/{}/accept"])
+async def test_a_secret_in_a_path_is_in_no_line(live: Live, log: Log, path: str) -> None:
+    secret = "lsi_0123456789abcdefghij-_0123456789"
+    await live.client.get(path.format(secret))
+    assert secret not in log.text
+    assert log.requests[-1]["path"] == path.format("lsi_…")
