@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, update
 
-from storage.metadata.accounts import NameTaken, name_is_taken
+from storage.metadata import documents
+from storage.metadata.accounts import NameTaken, begins_with, name_is_taken
 from storage.metadata.engine import insert
 from storage.metadata.repositories import Viewer, visible_to
 from storage.metadata.schema import (
@@ -101,11 +102,9 @@ def listed(
     db: Connection, viewer: Viewer, *, mine: bool, prefix: str, last: str, limit: int
 ) -> Sequence[Organization]:
     """Return organizations by name after `last`: the viewer's own, or all that the name's beginning fits."""
-    statement = _organizations(viewer).where(_N.name > last)
+    statement = _organizations(viewer).where(_N.name > last, begins_with(_N.name, prefix))
     if mine:
         statement = statement.where(_M.account_id.is_not(None))
-    if prefix:
-        statement = statement.where(_N.name.startswith(prefix, autoescape=True))
     return [Organization(*row) for row in db.execute(statement.order_by(_N.name).limit(limit))]
 
 
@@ -137,6 +136,8 @@ def edit(db: Connection, organization_id: int, values: Mapping[str, str]) -> Non
     """Change what it says of itself."""
     statement = update(namespaces).where(_N.id == organization_id)
     db.execute(statement.values(**values, version=_N.version + 1))
+    if "full_name" in values:
+        documents.refresh_namespace(db, organization_id)
 
 
 def remove(db: Connection, organization_id: int) -> None:

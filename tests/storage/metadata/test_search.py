@@ -12,11 +12,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy import text as sql
 
 from storage.metadata import documents, migrate, repositories, search
+from storage.metadata.accounts import edit as edit_account
 from storage.metadata.engine import open_sqlite
 from storage.metadata.order import Order, key_of
+from storage.metadata.organizations import edit as edit_organization
 from storage.metadata.repositories import Viewer
 from storage.metadata.schema import (
-    accounts,
     namespaces,
     organization_members,
     repository_aliases,
@@ -481,15 +482,13 @@ def test_index_follows_the_repositories(db: Connection) -> None:
 
 def test_full_names_of_owners_are_searched(db: Connection) -> None:
     account_id = add_account(db, "ann")
-    repository_id = add_repository(db, "ann/app")
-    add_repository(db, "bob/app")
-    db.execute(update(accounts).where(accounts.c.id == account_id).values(full_name="Grace Hopper"))
-    namespace_id = db.execute(select(rows.c.namespace_id).where(rows.c.id == repository_id)).scalar_one()
-    documents.refresh_namespace(db, namespace_id)
+    add_repository(db, "ann/app")
+    repository_id = add_repository(db, "org/app")
+    edit_account(db, account_id, {"full_name": "Grace Hopper"})
     assert found(db, "hopper") == ["ann/app"]
-    db.execute(update(namespaces).where(namespaces.c.id == namespace_id).values(full_name="Navy"))
-    documents.refresh_namespace(db, namespace_id)
-    assert found(db, "navy app") == ["ann/app"]
+    namespace_id = db.execute(select(rows.c.namespace_id).where(rows.c.id == repository_id)).scalar_one()
+    edit_organization(db, namespace_id, {"full_name": "The Navy"})
+    assert found(db, "navy app") == ["org/app"]
     assert documents_of(db) == 2
 
 
