@@ -19,6 +19,7 @@ LONGEST_DELAY: Final = 900
 _FREE_FOR_PAIR: Final = 5
 _FREE_FOR_ACCOUNT: Final = 50
 _FREE_FOR_ADDRESS: Final = 20
+_FREE_SIGN_UPS: Final = 10
 
 _PLAIN: Final = re.compile(r"[a-z0-9._@+-]{1,64}")
 
@@ -48,6 +49,11 @@ def keys(account: str, address: str) -> tuple[Key, ...]:
         Key(f"account:{who}", _FREE_FOR_ACCOUNT),
         Key(f"address:{where}", _FREE_FOR_ADDRESS),
     )
+
+
+def sign_up_keys(address: str) -> tuple[Key, ...]:
+    """Return the counter of the accounts that were asked for from `address`, each of which counts."""
+    return (Key(f"sign-up:{_address_text(address)}", _FREE_SIGN_UPS),)
 
 
 def delay(failures: int, free: int) -> int:

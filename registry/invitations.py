@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from auth.identity import Identity, Permission
+from auth import throttle
+from auth.identity import Identity, Permission, Throttle, TooManyAttempts
 from auth.tokens import new_secret, secret_hash
 from registry.errors import Problem, RegistryError
 from registry.guards import (
@@ -44,10 +45,11 @@ class NewInvitation:
 
 @dataclass(frozen=True, slots=True)
 class Invitations:
-    """The invitations. `signup`: people may make accounts without one."""
+    """The invitations. `signup`: people may make accounts without one, a few from each address."""
 
     metadata: Metadata
     hashing: PasswordHashing
+    throttle: Throttle
     signup: bool = False
 
     async def invite(
@@ -123,13 +125,22 @@ class Invitations:
 
         return await self.metadata.write(run)
 
-    async def sign_up(self, name: str, password: str, *, invitation: str | None = None) -> Identity:
-        """Make an account, and join what the invitation is to."""
+    async def sign_up(
+        self, name: str, password: str, *, address: str, invitation: str | None = None
+    ) -> Identity:
+        """Make an account for who asks from `address`, and join what the invitation is to.
+
+        Raises:
+            RegistryError: DENIED, INVALID, NAME_TAKEN; NOT_HERE where the invitation is not good any more.
+            TooManyAttempts: from that address, without an invitation.
+        """
         if invitation is not None:
             await self.invitation(invitation)
         elif not self.signup:
             raise RegistryError(Problem.DENIED, "an account takes an invitation here")
         check_new_name(name)
+        if invitation is None:
+            await self._count_sign_up(address)
         hashed = await self.hashing.hash(password, name)
 
         def run(db: Connection) -> Identity:
@@ -140,6 +151,13 @@ class Invitations:
             return Identity(account.id, account.name)
 
         return await self.metadata.write(run)
+
+    async def _count_sign_up(self, address: str) -> None:
+        counters = throttle.sign_up_keys(address)
+        seconds = await self.throttle.retry_after(counters)
+        if seconds > 0:
+            raise TooManyAttempts(seconds)
+        await self.throttle.record_failure(counters)
 
 
 def _organization_id(db: Connection, caller: Identity, name: str | None) -> int | None:

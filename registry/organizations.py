@@ -116,7 +116,7 @@ class Organizations:
             organizations.listed,
             viewer_of(caller),
             mine=mine,
-            prefix=q,
+            prefix=q.lower(),
             last=last[0] if last else "",
             limit=limit + 1,
         )

@@ -1,11 +1,12 @@
 """People: their profiles, their passwords, and what administrators do about accounts."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import ParamSpec, TypeVar
 
 from auth.identity import Identity, Permission
 from auth.passwords import Passwords, UnusablePassword, check_strength
@@ -25,6 +26,9 @@ from registry.organizations import NAME_RULE, ProfileEdit, now
 from storage.metadata import accounts, organizations, repositories
 from storage.metadata.accounts import Account, NameTaken
 from storage.metadata.engine import Connection, Metadata
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +61,40 @@ class Person:
     last_seen_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
 class PasswordHashing:
-    """Making and checking hashes, where they do not hold others up."""
+    """Making and checking hashes, where they do not hold others up.
 
-    passwords: Passwords
-    executor: Executor
+    `waiting` is how many hashes may be under way: without that bound a flood of requests would be a queue
+    that honest callers never get through.
+    """
+
+    def __init__(self, passwords: Passwords, executor: Executor, *, waiting: int = 64) -> None:
+        self._passwords = passwords
+        self._executor = executor
+        self._waiting = waiting
+        self._pending = 0
 
     async def hash(self, password: str, name: str) -> str:
-        """Return the hash of a password that is strong enough. Raises INVALID."""
-        loop = asyncio.get_running_loop()
+        """Return the hash of a password that is strong enough. Raises INVALID or TOO_MANY_REQUESTS."""
         try:
             check_strength(password, name)
-            return await loop.run_in_executor(self.executor, self.passwords.hash, password)
+            return await self._run(self._passwords.hash, password)
         except UnusablePassword as error:
             raise invalid(password=str(error)) from error
 
     async def matches(self, password: str, hashed: str | None) -> bool:
-        """Tell whether the password is the one."""
-        loop = asyncio.get_running_loop()
-        verdict = await loop.run_in_executor(self.executor, self.passwords.verify, password, hashed)
-        return verdict.ok
+        """Tell whether the password is the one. Raises TOO_MANY_REQUESTS."""
+        return (await self._run(self._passwords.verify, password, hashed)).ok
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._pending >= self._waiting:
+            raise RegistryError(Problem.TOO_MANY_REQUESTS, retry_after=1)
+        self._pending += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, partial(work, *args, **kwargs))
+        finally:
+            self._pending -= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,7 @@ class People:
         require_login(caller, Permission.READ)
         if not q:
             return []
-        found = await self.metadata.read(accounts.people, prefix=q, last="", limit=limit)
+        found = await self.metadata.read(accounts.people, prefix=q.lower(), last="", limit=limit)
         return [each.name for each in found if not each.disabled]
 
     # -- administration --------------------------------------------------------------------------------
@@ -137,7 +154,7 @@ class People:
         last = decode(cursor, str)
 
         def run(db: Connection) -> Sequence[Person]:
-            found = accounts.people(db, prefix=q, last=last[0] if last else "", limit=limit + 1)
+            found = accounts.people(db, prefix=q.lower(), last=last[0] if last else "", limit=limit + 1)
             seen = accounts.last_seen(db, [each.id for each in found])
             return [
                 Person(

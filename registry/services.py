@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from registry.access_tokens import AccessTokens
+from registry.accounts import StoredThrottle
 from registry.administration import Administration
 from registry.catalog import Catalog
 from registry.config import Loaded, Settings
@@ -47,7 +48,7 @@ def make_services(
     return Services(
         people=People(metadata, hashing),
         organizations=Organizations(metadata, settings.organizations),
-        invitations=Invitations(metadata, hashing, signup=settings.signup),
+        invitations=Invitations(metadata, hashing, StoredThrottle(metadata), signup=settings.signup),
         access_tokens=AccessTokens(metadata),
         sessions=Sessions(metadata, settings.session_lifetime),
         catalog=Catalog(metadata, public=settings.default_visibility == "public"),

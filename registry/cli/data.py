@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from registry.access_tokens import AccessTokens
+from registry.accounts import StoredThrottle
 from registry.catalog import Catalog
 from registry.config import Settings
 from registry.errors import Problem, RegistryError
@@ -84,7 +85,7 @@ def _hub(settings: Settings, metadata: Metadata, hashing: PasswordHashing) -> Hu
     return Hub(
         people=People(metadata, hashing),
         organizations=Organizations(metadata, settings.organizations),
-        invitations=Invitations(metadata, hashing, signup=settings.signup),
+        invitations=Invitations(metadata, hashing, StoredThrottle(metadata), signup=settings.signup),
         access_tokens=AccessTokens(metadata),
         catalog=Catalog(metadata, public=settings.default_visibility == "public"),
     )

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth.throttle import FORGET_SECONDS, LONGEST_DELAY, delay, is_forgotten, keys, remaining
+from auth.throttle import (
+    FORGET_SECONDS,
+    LONGEST_DELAY,
+    delay,
+    is_forgotten,
+    keys,
+    remaining,
+    sign_up_keys,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,12 @@ def test_hostile_input_makes_short_plain_keys(account: str, address: str) -> Non
         assert key.text.isascii()
         assert key.text.isprintable()
         assert len(key.text) <= 160
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [("192.0.2.1", "192.0.2.1"), ("2001:db8::1:2", "2001:db8::/64"), ("::ffff:192.0.2.1", "192.0.2.1")],
+)
+def test_accounts_that_are_asked_for_are_counted_by_address(address: str, text: str) -> None:
+    (counter,) = sign_up_keys(address)
+    assert (counter.text, counter.free, counter.forgiven) == (f"sign-up:{text}", 10, False)

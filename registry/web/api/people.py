@@ -96,6 +96,11 @@ class People:
     async def sign_up(self, request: web.Request) -> web.Response:
         """Make an account of one's own, where that is open to everybody or with an invitation."""
         body = await read_body(request, SignUp)
-        identity = await self._invitations.sign_up(body.name, body.password, invitation=body.invitation)
+        identity = await self._invitations.sign_up(
+            body.name,
+            body.password,
+            address=self._callers.origins.client_address(request),
+            invitation=body.invitation,
+        )
         profile = await self._people.profile(identity, identity.name)
         return respond_created(models.Profile.model_validate(profile), "users", identity.name)

@@ -79,7 +79,8 @@ class Signing:
         if password != form.get("again", ""):
             errors = Words(again="this is not the same password")
             return self._show_sign_up(request, status=422, name=name, secret=secret, errors=errors)
-        tried = await attempt(self._invitations.sign_up(name, password, invitation=secret))
+        address = self._callers.origins.client_address(request)
+        tried = await attempt(self._invitations.sign_up(name, password, address=address, invitation=secret))
         if tried.value is None:
             return self._show_sign_up(
                 request, status=422, name=name, secret=secret, errors=tried.errors, message=tried.message
