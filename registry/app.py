@@ -25,6 +25,7 @@ from registry.web.access import Gate
 from registry.web.api.problems import ProblemDocuments
 from registry.web.callers import Callers
 from registry.web.errors import error_middleware, render_document
+from registry.web.events import EventStreams
 from registry.web.observe import Metrics, Operation, add_headers
 from registry.web.oci import Distribution, Limits
 from registry.web.origin import Origins
@@ -120,7 +121,9 @@ async def make_app(
     app.add_routes(operation.routes())
     app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
     app.add_routes(ClientSearch(gate, callers, services.search).routes())
-    app.add_routes(api.routes(services, callers))
+    streams = EventStreams()
+    app.on_shutdown.append(streams.close)
+    app.add_routes(api.routes(services, callers, streams))
     _add_pages(app, services, callers, shell, _public(services, shell, assets, origins))
     if verifier is not None:
         ring = keys_of(settings).ring

@@ -21,7 +21,6 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from registry.app import make_runner
 from registry.config import Settings
-from registry.web.events import ENDLESS
 
 # A worker whose event loop stands still for this many seconds is replaced.
 _STUCK_AFTER: Final = 60
@@ -117,9 +116,8 @@ class Transfers:
         if self._runner is None:
             return
         self._ending = True
-        for task, request in self._running.items():
-            if task is not None and request.get(ENDLESS):
-                task.cancel()
+        # What would never end by itself ends now; aiohttp asks for it only when all the rest is done.
+        await self._runner.app.shutdown()
         for site in list(self._runner.sites):
             await site.stop()
         if not await self._are_done(self._seconds):

@@ -18,9 +18,10 @@ from registry.web.api.tags import Tags
 from registry.web.api.teams import Teams
 from registry.web.api.tokens import Tokens
 from registry.web.callers import Callers
+from registry.web.events import EventStreams
 
 
-def routes(services: Services, callers: Callers) -> list[web.RouteDef]:
+def routes(services: Services, callers: Callers, streams: EventStreams) -> list[web.RouteDef]:
     """Return every route of the interface."""
     return [
         *Index().routes(),
@@ -34,7 +35,7 @@ def routes(services: Services, callers: Callers) -> list[web.RouteDef]:
         *Repositories(callers, services.catalog, services.statistics).routes(),
         *Tags(callers, services.catalog, services.images).routes(),
         *Images(callers, services.images, services.catalog).routes(),
-        *Events(callers, services.watch).routes(),
+        *Events(callers, services.watch, streams).routes(),
         *Search(callers, services.search, services.people).routes(),
         *Administration(callers, services.administration).routes(),
     ]

@@ -7,15 +7,16 @@ from registry.web.api.answers import CACHING
 from registry.web.api.repositories import OF_ONE
 from registry.web.api.requests import repository_in
 from registry.web.callers import Callers
-from registry.web.events import send_events
+from registry.web.events import EventStreams
 
 
 class Events:
     """The handler of `events`."""
 
-    def __init__(self, callers: Callers, watch: Watch) -> None:
+    def __init__(self, callers: Callers, watch: Watch, streams: EventStreams) -> None:
         self._callers = callers
         self._watch = watch
+        self._streams = streams
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route."""
@@ -25,4 +26,4 @@ class Events:
         """Send what happens, until the client leaves."""
         caller = await self._callers.enter(request)
         events = self._watch.follow(caller, repository_in(request))
-        return await send_events(request, web.StreamResponse(headers=CACHING), events)
+        return await self._streams.send(request, web.StreamResponse(headers=CACHING), events)

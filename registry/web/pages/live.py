@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from registry.watch import Watch
-from registry.web.events import send_events
+from registry.web.events import EventStreams
 from registry.web.pages.paths import repository_in
 from registry.web.pages.shell import Shell, secure
 
@@ -11,8 +11,9 @@ from registry.web.pages.shell import Shell, secure
 class Live:
     """The handler of `/r/{name}/-/events`."""
 
-    def __init__(self, shell: Shell, watch: Watch) -> None:
+    def __init__(self, shell: Shell, watch: Watch, streams: EventStreams) -> None:
         self._shell = shell
+        self._streams = streams
         self._watch = watch
 
     def routes(self) -> list[web.RouteDef]:
@@ -25,4 +26,4 @@ class Live:
         response = web.StreamResponse()
         secure(response, private=True)
         events = self._watch.follow(visitor.identity, repository_in(request))
-        return await send_events(request, response, events)
+        return await self._streams.send(request, response, events)

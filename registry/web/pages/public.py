@@ -10,6 +10,7 @@ from registry.people import People
 from registry.search import Search
 from registry.statistics import Statistics
 from registry.watch import Watch
+from registry.web.events import EventStreams
 from registry.web.origin import Origins
 from registry.web.pages.assets import Assets
 from registry.web.pages.home import Home
@@ -38,13 +39,14 @@ class PublicPages:
         people: People,
         watch: Watch,
     ) -> None:
+        self._streams = EventStreams()
         self._handlers = (
             assets,
             Theme(shell, origins),
             Home(shell, catalog, people),
             Finder(shell, search),
             Profiles(shell, people, catalog),
-            Live(shell, watch),
+            Live(shell, watch, self._streams),
             ImagePages(shell, catalog, images),
         )
         self._repositories = Repositories(shell, catalog, images, statistics)
@@ -55,3 +57,4 @@ class PublicPages:
             app.add_routes(each.routes())
         app.add_routes(further)
         app.add_routes(self._repositories.routes())
+        app.on_shutdown.append(self._streams.close)
