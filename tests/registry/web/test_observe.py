@@ -107,7 +107,7 @@ async def test_who_may_see_metrics(
 
 async def test_hidden_metrics_look_like_no_endpoint(serving: Serving) -> None:
     async with serving(metrics="off") as live:
-        assert (await live.client.get("/metrics")).body == (await live.client.get("/nothing")).body
+        assert (await live.client.get("/metrics")).body == (await live.client.get("/.well-known/nothing")).body
 
 
 async def test_bytes_that_are_no_text_are_no_metrics_token(serving: Serving) -> None:
@@ -262,7 +262,7 @@ async def test_every_request_has_exactly_one_line(open_live: Live, log: Log) -> 
     await client.get(f"/v2/team/app/blobs/{digest}", Range="bytes=0-1")
     await client.get(f"/v2/team/app/blobs/{digest}", If_None_Match=f'"{digest}"')
     await client.head(f"/v2/team/app/blobs/{digest}")
-    await client.get("/nothing")
+    await client.get("/.well-known/nothing")
     refused = await client.post("/healthz")
     assert [(line["method"], line["status"], line["sent"]) for line in log.requests] == [
         ("POST", 201, 0),
