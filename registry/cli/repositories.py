@@ -178,8 +178,9 @@ def delete_tag(loaded: Loaded, name: str, tag: str, yes: bool) -> None:
     missing = f"there is no tag {tag} in a repository {name}"
     if not yes:
         told = ask(settings, lambda hub: hub.catalog.consequences(SYSTEM, full_name, tag), missing=missing)
-        others = ", ".join(told.other_tags[:5]) or "no other tag"
-        click.confirm(f"Delete {full_name}:{tag}? {others} means the same.", abort=True)
+        others = f"Other tags of the same: {', '.join(told.other_tags[:5])}."
+        click.echo(others if told.other_tags else "No other tag means the same.")
+        click.confirm(f"Delete {full_name}:{tag}?", abort=True)
     ask(settings, lambda hub: hub.catalog.delete_tag(SYSTEM, full_name, tag), missing=missing)
     click.echo(f"deleted {full_name}:{tag}")
 
