@@ -1,7 +1,7 @@
 import pytest
 from sqlalchemy import Connection, select
 
-from storage.metadata import accounts, repositories, schema
+from storage.metadata import accounts, repositories, schema, sessions
 from storage.metadata.accounts import Account, NameTaken
 from tests.storage.metadata.content import NOW, SECOND, add_account, add_repository, count
 
@@ -149,3 +149,56 @@ def test_expired_refresh_tokens_are_removed(db: Connection) -> None:
     assert accounts.remove_expired_refresh_tokens(db, now=NOW + 10 * SECOND) == 0
     assert count(db, schema.refresh_tokens) == [1]
     assert logged_in(db, "secret for 15", 14) == "ann"
+
+
+# -- people ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix", "last", "names"),
+    [
+        ("", "", ["a-b", "a_b", "ann", "anna"]),
+        ("", "anna", ["bob"]),
+        ("a", "a_b", ["ann", "anna"]),
+        ("ann", "", ["ann", "anna"]),
+        ("a_", "", ["a_b"]),
+        ("a%", "", []),
+        ("A", "", []),
+    ],
+)
+def test_people_are_listed_by_name(db: Connection, prefix: str, last: str, names: list[str]) -> None:
+    for name in ("bob", "ann", "anna", "a_b", "a-b"):
+        add_account(db, name)
+    assert [each.name for each in accounts.people(db, prefix=prefix, last=last, limit=4)] == names
+
+
+def test_edit_raises_the_version(db: Connection) -> None:
+    ann = add_account(db, "ann")
+    add_account(db, "bob")
+    accounts.edit(db, ann, {"full_name": "Ann", "website": "https://example.com"})
+    accounts.edit(db, ann, {"about": "reads"})
+    account = found(db, "ann")
+    said = (account.full_name, account.about, account.website, account.version)
+    assert said == ("Ann", "reads", "https://example.com", 3)
+    assert found(db, "bob").version == 1
+
+
+def test_administrators_are_those_that_are_not_closed(db: Connection) -> None:
+    ids = [add_account(db, name) for name in ("ann", "bob", "zoe")]
+    assert accounts.administrators(db) == []
+    for account_id in ids[:2]:
+        accounts.set_admin(db, account_id, is_admin=True)
+    accounts.disable(db, "bob", disabled=True, now=NOW)
+    assert accounts.administrators(db) == [ids[0]]
+    accounts.set_admin(db, ids[0], is_admin=False)
+    assert accounts.administrators(db) == []
+
+
+def test_last_seen_is_the_newest_session(db: Connection) -> None:
+    ids = [add_account(db, name) for name in ("ann", "bob", "zoe")]
+    for account_id, seconds in ((ids[0], 5), (ids[0], 9), (ids[0], 7), (ids[1], 1)):
+        then = NOW + seconds * SECOND
+        secret = f"secret {account_id} {seconds}"
+        sessions.add(db, account_id, secret, address="", agent="", now=then, expires_at=then + SECOND)
+    assert accounts.last_seen(db, ids) == {ids[0]: NOW + 9 * SECOND, ids[1]: NOW + SECOND}
+    assert accounts.last_seen(db, []) == {}
