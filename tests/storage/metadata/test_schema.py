@@ -61,10 +61,10 @@ def test_every_constraint_has_a_name() -> None:
         "namespaces (name, created_at) VALUES ('library', 0)",
         "blob_links VALUES (99, 'sha256:x', 0)",
         "manifests VALUES (99, 'sha256:x', '', 0, NULL, NULL, NULL, 0, NULL, '')",
-        "tags VALUES (99, 'tag', 'sha256:x', 0, NULL)",
+        "tags VALUES (99, 'tag', 'sha256:x', 0, NULL, NULL, NULL)",
         "namespace_roles VALUES (1, 99, 1)",
         "repository_roles VALUES (99, 99, 1)",
-        "refresh_tokens VALUES (1, 99, 'secret', 'client', 0, 0)",
+        "refresh_tokens VALUES (1, 99, 'secret', 'client', 0, 0, NULL)",
     ],
 )
 def test_row_that_contradicts_another_is_refused(db: Connection, row: str) -> None:
