@@ -77,6 +77,14 @@ DELETE: Final = {
 GOVERN: Final = DELETE - {"owner with DELETE"}
 CREATE: Final = PUSH - {"keeper"}
 
+# A star is an account's own business: who has none, or a token for content alone, gives none.
+NO_STARS: Final = {
+    "anonymous",
+    "outside",
+    "system",
+    *(f"owner with {permission.name}" for permission in Permission if permission < Permission.ADMIN),
+}
+
 Act = Callable[[Catalog, Identity, str], Awaitable[Any]]
 
 # What can be done with a repository, and by whom.
@@ -85,7 +93,7 @@ OPERATIONS: Final[dict[str, tuple[Act, set[str]]]] = {
     "see consequences": (lambda c, who, at: c.consequences(who, at), SEE),
     "list tags": (lambda c, who, at: c.tags(who, at), SEE),
     "see a tag": (lambda c, who, at: c.tag(who, at, "v1"), SEE),
-    "star": (lambda c, who, at: c.star(who, at, True), SEE - {"system"}),
+    "star": (lambda c, who, at: c.star(who, at, True), SEE - NO_STARS),
     "describe": (lambda c, who, at: c.edit(who, at, RepositoryEdit(summary="new")), PUSH),
     "say nothing": (lambda c, who, at: c.edit(who, at, RepositoryEdit()), PUSH),
     "deprecate": (lambda c, who, at: c.edit(who, at, RepositoryEdit(deprecation="old")), PUSH),
@@ -105,9 +113,8 @@ OPERATIONS: Final[dict[str, tuple[Act, set[str]]]] = {
 }
 
 
-# What everybody may do with a public one, and what only those who have an account.
+# What everybody may do with a public one.
 OPEN: Final = {"see", "see consequences", "list tags", "see a tag"}
-NO_ACCOUNT: Final = {"anonymous", "outside", "system"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -116,7 +123,7 @@ async def test_who_may_not(world: World, operation: str, subtests: pytest.Subtes
     for who in [each for each in world.people if each not in allowed]:
         for repository in (PUBLIC, PRIVATE, ABSENT):
             seen = repository == PUBLIC or (repository == PRIVATE and who in SEE)
-            if seen and (operation in OPEN or (operation == "star" and who not in NO_ACCOUNT)):
+            if seen and (operation in OPEN or (operation == "star" and who not in NO_STARS)):
                 continue
             with subtests.test(f"{who} at {repository}"):
                 problem = Problem.UNAUTHORIZED if who == "anonymous" else Problem.DENIED
@@ -128,7 +135,7 @@ async def test_who_may_not(world: World, operation: str, subtests: pytest.Subtes
 
 async def test_public_repository_is_for_everybody(world: World, subtests: pytest.Subtests) -> None:
     for who, identity in world.people.items():
-        for operation in OPEN if who in NO_ACCOUNT else OPEN | {"star"}:
+        for operation in OPEN if who in NO_STARS else OPEN | {"star"}:
             with subtests.test(f"{who}: {operation}"):
                 await OPERATIONS[operation][0](world.catalog, identity, PUBLIC)
 
