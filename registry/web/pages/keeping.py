@@ -8,6 +8,7 @@ from aiohttp import web
 from auth.policy import Role
 from registry.catalog import CATEGORIES, Catalog, Details
 from registry.descriptions import RepositoryEdit
+from registry.errors import Problem, RegistryError
 from registry.organizations import Organizations
 from registry.web.pages.attempts import Attempt, Words, attempt
 from registry.web.pages.paths import repository_in, version_of
@@ -155,7 +156,7 @@ class Keeping:
         said: Mapping[str, str] | None,
         tried: Attempt[Any],
     ) -> web.Response:
-        details = await self._catalog.repository(visitor.identity, repository_in(request))
+        details = await self._kept(visitor, repository_in(request))
         roles: Sequence[object] = ()
         if "admin" in details.may:
             roles = await self._catalog.roles(visitor.identity, details.card.name)
@@ -183,7 +184,7 @@ class Keeping:
     async def _show_deletion(
         self, request: web.Request, visitor: Visitor, tried: Attempt[Any]
     ) -> web.Response:
-        details = await self._catalog.repository(visitor.identity, repository_in(request))
+        details = await self._kept(visitor, repository_in(request))
         goes = await self._catalog.consequences(visitor.identity, details.card.name)
         return self._render(request, "delete", details, tried, goes=goes)
 
@@ -208,7 +209,7 @@ class Keeping:
         self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
     ) -> web.Response:
         name, tag = repository_in(request), request.match_info["tag"]
-        details = await self._catalog.repository(visitor.identity, name)
+        details = await self._kept(visitor, name)
         row = await self._catalog.tag(visitor.identity, name, tag)
         goes = await self._catalog.consequences(visitor.identity, name, tag)
         return self._render(
@@ -223,6 +224,13 @@ class Keeping:
         return see_other(f"/r/{name}/-/tags", notice="deleted")
 
     # -- what all of them share ------------------------------------------------------------------------
+
+    async def _kept(self, visitor: Visitor, name: str) -> Details:
+        """Return the repository if the visitor may change something in it."""
+        details = await self._catalog.repository(visitor.identity, name)
+        if not details.may:
+            raise RegistryError(Problem.DENIED)
+        return details
 
     async def _form(self, request: web.Request) -> tuple[Visitor, Mapping[str, str]]:
         visitor = await self._shell.require_login(request)
