@@ -14,6 +14,7 @@ from .seed import APP, CHART, PYTHON, Hub
 NO_PAGES: Final = frozenset(
     {
         "/favicon.ico",
+        "/openapi.yaml",
         "/static/{version}/{file}",
         "/search/suggestions",
         "/r/{name}/-/events",
@@ -95,6 +96,7 @@ MAP: Final[Mapping[str, tuple[Stop, ...]]] = {
     "/account": (Stop("/account", "alice"), Stop("/account")),
     "/account/tokens": (Stop("/account/tokens", "alice"), Stop("/account/tokens", "carol")),
     "/account/sessions": (Stop("/account/sessions", "alice"),),
+    "/docs": (Stop("/docs"),),
     "/repositories/new": (Stop("/repositories/new?namespace=acme", "alice"),),
     "/r/{name}/-/settings": (
         Stop("/r/alice/app/-/settings", "alice"),

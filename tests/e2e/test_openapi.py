@@ -68,7 +68,8 @@ SCHEMA = schemathesis.openapi.from_path(
             "seed": 20260301,
             "dictionaries": {name: {"values": values} for name, values in KNOWN.items()},
             "parameters": {f"path.{name}": {"dictionary": name, "probability": 0.7} for name in KNOWN},
-            "generation": {"max-examples": 25, "deterministic": True, "database": "none", "no-shrink": True},
+            "generation": {"max-examples": 10, "deterministic": True, "database": "none", "no-shrink": True},
+            "max-stream-events": 1,
             "cache": {"enabled": False},
         }
     ),
