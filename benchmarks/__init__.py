@@ -1,0 +1,1 @@
+"""The workloads that claims of performance rest on."""
