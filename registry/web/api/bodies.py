@@ -37,6 +37,7 @@ Website = Annotated[
     ),
 ]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+NewPassword = Annotated[str, StringConstraints(min_length=8, max_length=1024)]
 Categories = Annotated[list[Annotated[str, StringConstraints(max_length=64)]], Field(max_length=3)]
 RoleWord = Literal["read", "write", "admin"]
 PermissionWord = Literal["read", "write", "delete", "admin"]
@@ -78,14 +79,14 @@ class PasswordChange(Body):
     """Another password, and the one of now."""
 
     current: Password
-    new: Password
+    new: NewPassword
 
 
 class NewPerson(Body):
     """An account that an administrator makes."""
 
     name: Name
-    password: Password
+    password: NewPassword
     admin: bool = False
 
 
@@ -100,7 +101,7 @@ class SignUp(Body):
     """Somebody who makes an account."""
 
     name: Name
-    password: Password
+    password: NewPassword
     invitation: Label | None = None
 
 

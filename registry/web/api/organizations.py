@@ -64,8 +64,8 @@ class Organizations:
 
     async def edit(self, request: web.Request) -> web.Response:
         """Change what an organization says of itself."""
-        caller, version = await self._callers.enter(request), version_in(request)
-        body = await read_body(request, ProfileChanges)
+        caller = await self._callers.enter(request)
+        body, version = await read_body(request, ProfileChanges), version_in(request)
         edit = ProfileEdit(**body.changes())
         name = name_in(request, "organization")
         found = await self._organizations.edit(caller, name, edit, version=version)

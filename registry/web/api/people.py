@@ -51,8 +51,8 @@ class People:
 
     async def edit_me(self, request: web.Request) -> web.Response:
         """Change what the caller says of themself."""
-        caller, version = await self._callers.enter(request), version_in(request)
-        body = await read_body(request, ProfileChanges)
+        caller = await self._callers.enter(request)
+        body, version = await read_body(request, ProfileChanges), version_in(request)
         profile = await self._people.edit_profile(caller, ProfileEdit(**body.changes()), version=version)
         return respond(models.Profile.model_validate(profile), version=profile.version)
 

@@ -90,8 +90,8 @@ class Repositories:
 
     async def edit(self, request: web.Request) -> web.Response:
         """Change what a repository says of itself, and who may see it."""
-        caller, version = await self._callers.enter(request), version_in(request)
-        body = await read_body(request, RepositoryChanges)
+        caller = await self._callers.enter(request)
+        body, version = await read_body(request, RepositoryChanges), version_in(request)
         edit = RepositoryEdit(**body.changes())
         found = await self._catalog.edit(caller, repository_in(request), edit, version=version)
         return respond(models.Repository.of(found), version=found.version)
@@ -104,8 +104,8 @@ class Repositories:
 
     async def rename(self, request: web.Request) -> web.Response:
         """Give a repository another name, maybe in another namespace; the old one goes on working."""
-        caller, version = await self._callers.enter(request), version_in(request)
-        body = await read_body(request, NewName)
+        caller = await self._callers.enter(request)
+        body, version = await read_body(request, NewName), version_in(request)
         found = await self._catalog.rename(caller, repository_in(request), body.name, version=version)
         return respond(models.Repository.of(found), version=found.version)
 

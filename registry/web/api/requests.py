@@ -20,6 +20,9 @@ MAX_BODY: Final = 256 * 1024
 _MAX_NAME: Final = 256
 _MAX_ID: Final = 2**63 - 1
 
+# What nothing is ever the version of: for tags that are not ours.
+_NO_VERSION: Final = 0
+
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
@@ -58,7 +61,7 @@ def version_in(request: web.Request) -> int | None:
     """Return the version that If-Match names; None for any (RFC 9110, section 13.1.1).
 
     Raises:
-        RegistryError: REQUEST_INVALID; EDITED for a tag that no version has.
+        RegistryError: REQUEST_INVALID.
     """
     values = request.headers.getall("If-Match", [])
     if not values or values == ["*"]:
@@ -67,7 +70,7 @@ def version_in(request: web.Request) -> int | None:
     if found is None or len(values) > 1:
         raise RegistryError(Problem.REQUEST_INVALID, "If-Match is one entity tag in quotes, or *")
     if found[1] or not re.fullmatch("[1-9][0-9]{0,8}", found[2]):
-        raise RegistryError(Problem.EDITED)
+        return _NO_VERSION
     return int(found[2])
 
 

@@ -66,8 +66,8 @@ class Teams:
 
     async def edit(self, request: web.Request) -> web.Response:
         """Change a team's name, words and role."""
-        caller, version = await self._callers.enter(request), version_in(request)
-        body = await read_body(request, TeamChanges)
+        caller = await self._callers.enter(request)
+        body, version = await read_body(request, TeamChanges), version_in(request)
         changes: dict[str, Any] = body.changes()
         if "role" in changes:
             changes["role"] = role_of(body.role)

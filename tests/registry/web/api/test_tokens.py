@@ -1,5 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.registry.web.api.conftest import Api, As
 
 
@@ -58,3 +60,46 @@ async def test_a_token_for_repositories_that_are_not_there(api: As) -> None:
     body = {"name": "x", "permission": "read", "repositories": ["ann/none"]}
     answer = await api("ann").send("POST", "/me/tokens", body)
     assert (answer.status, list(answer.json()["fields"])) == (422, ["repositories"])
+
+
+# (what is asked for, the least permission that does it)
+LEVELS = [
+    ("GET", "", None, "read"),
+    ("GET", "/-/tags", None, "read"),
+    ("PATCH", "", {"summary": "said anew"}, "write"),
+    ("POST", "", None, "write"),
+    ("DELETE", "/-/tags/none", None, "delete"),
+    ("PATCH", "", {"public": False}, "admin"),
+    ("PUT", "/-/roles/bob", {"role": "read"}, "admin"),
+    ("POST", "/-/rename", {"name": "ann/app"}, "admin"),
+]
+
+
+@pytest.mark.parametrize("permission", ["read", "write", "delete", "admin"])
+async def test_a_token_in_a_repository(api: As, permission: str) -> None:
+    ann = api("ann")
+    await ann.post("/repositories", {"name": "ann/app"})
+    caller = api(token=await _token(ann, permission))
+    order = ["read", "write", "delete", "admin"]
+    for method, rest, body, least in LEVELS:
+        if method == "POST" and not rest:
+            request = ("POST", "/repositories", {"name": f"ann/by-{permission}"})
+        else:
+            request = (method, f"/repositories/ann/app{rest}", body)
+        status, _ = await caller.outcome(*request)
+        allowed = order.index(permission) >= order.index(least)
+        assert (status != 403) is allowed, request
+        assert status in ({200, 201, 204, 404} if allowed else {403}), request
+
+
+async def test_a_token_for_one_repository(api: As) -> None:
+    ann = api("ann")
+    await ann.post("/repositories", {"name": "ann/app"})
+    await ann.post("/repositories", {"name": "ann/other"})
+    caller = api(token=await _token(ann, "admin", repositories=["ann/app"]))
+    assert await caller.outcome("GET", "/repositories/ann/app") == (200, "")
+    assert await caller.outcome("GET", "/repositories/ann/other") == (404, "not-here")
+    assert [each["name"] for each in await caller.list("/repositories")] == ["ann/app"]
+    assert await caller.outcome("POST", "/repositories", {"name": "ann/new"}) == (403, "denied")
+    further = {"name": "x", "permission": "admin", "repositories": ["ann/other"]}
+    assert await caller.outcome("POST", "/me/tokens", further) == (422, "invalid")
