@@ -1,5 +1,5 @@
-# serve · test · lint: the same words locally and in CI.
-.PHONY: install install-dev serve test test-fast lint lock clean
+# serve · test · lint · bench: the same words locally and in CI.
+.PHONY: install install-dev serve test test-fast lint bench lock clean
 
 VENV := .venv
 PYTHON ?= python3
@@ -41,6 +41,15 @@ lint: install-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Search, lists and pages over 100,000 repositories, which are made first: minutes, and some gigabytes.
+CATALOG := .cache/catalog
+
+$(CATALOG): | install-dev
+	$(BIN)/python -m benchmarks.load_catalog --data $@
+
+bench: install-dev $(CATALOG)
+	$(BIN)/python -m benchmarks.pages --data $(CATALOG)
 
 lock: | $(VENV)/bin/pip
 	$(PIP) uv

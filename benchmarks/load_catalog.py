@@ -10,6 +10,7 @@ password is the one that is printed.
 import argparse
 import asyncio
 import itertools
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -329,10 +330,14 @@ def main() -> None:
     parser.add_argument("--tags", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=5)
     chosen = parser.parse_args()
-    if (chosen.data / "longshore.db").exists():
-        parser.error(f"{chosen.data} holds something already")
+    if chosen.data.exists():
+        parser.error(f"{chosen.data} is there already")
     started = time.perf_counter()
-    load(chosen.data, Size(chosen.repositories, chosen.tags), chosen.seed)
+    # Under its own name only when it is whole.
+    partial_load = chosen.data.with_name(chosen.data.name + ".part")
+    shutil.rmtree(partial_load, ignore_errors=True)
+    load(partial_load, Size(chosen.repositories, chosen.tags), chosen.seed)
+    partial_load.rename(chosen.data)
     _say(f"everything; the password of everybody is: {PASSWORD}", chosen.repositories, started)
 
 
