@@ -74,7 +74,7 @@ class Account:
         """Change the password, which signs the person out everywhere else."""
         visitor = await self._shell.require_login(request)
         form = await self._shell.read_form(request)
-        tried: Attempt[None] = Attempt(errors=Words(again="this is not the same password"))
+        tried: Attempt[None] = Attempt(errors=Words(again="This is not the same password"))
         if form.get("password", "") == form.get("again", ""):
             change = self._people.change_password(
                 visitor.identity, form.get("current", ""), form.get("password", "")
@@ -181,17 +181,17 @@ async def create_token(
     """Make the access token that a form asks for. Raises INVALID and what the service raises."""
     try:
         permission = Permission[form.get("permission", "").upper()]
-        days = int(form["days"]) if form.get("days") else None
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
         raise invalid(permission="choose one") from error
-    if days is not None and not 1 <= days <= 3650:
-        raise invalid(days="1 to 3650")
+    days = form.get("days", "")
+    if days not in dict(EXPIRIES):
+        raise invalid(expires_at="choose one")
     names = form.get("repositories", "").split()
     return await tokens.create(
         visitor.identity,
         form.get("name", ""),
         permission,
         repositories=names or None,
-        expires_at=None if days is None else datetime.now(UTC) + timedelta(days=days),
+        expires_at=datetime.now(UTC) + timedelta(days=int(days)) if days else None,
         robot=robot,
     )

@@ -1,5 +1,6 @@
 """Administration: people, storage by namespace, jobs, settings, health."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
@@ -8,7 +9,7 @@ from registry.administration import Administration
 from registry.guards import require_administrator
 from registry.invitations import Invitations
 from registry.people import People
-from registry.web.pages.attempts import Attempt, attempt
+from registry.web.pages.attempts import Attempt, Words, attempt
 from registry.web.pages.shell import Shell, Visitor, see_other
 
 _PAGE: Final = 50
@@ -59,10 +60,11 @@ class AdministrationPages:
                 form.get("name", "").strip(),
                 form.get("password", ""),
                 is_admin=form.get("admin") == "yes",
-            )
+            ),
+            taken="name",
         )
         if tried.failed:
-            return await self._show_people(request, visitor, tried)
+            return await self._show_people(request, visitor, tried, said=form)
         return see_other("/administration/people", notice="created")
 
     async def change_person(self, request: web.Request) -> web.StreamResponse:
@@ -84,8 +86,8 @@ class AdministrationPages:
         visitor = await self._enter(request)
         form = await self._shell.read_form(request)
         tried = await attempt(self._invitations.invite(visitor.identity, note=form.get("note", "")))
-        invited = tried.value
-        return await self._show_people(request, visitor, tried, invited=invited)
+        said = form if tried.failed else None
+        return await self._show_people(request, visitor, tried, said=said, invited=tried.value)
 
     async def list_namespaces(self, request: web.Request) -> web.StreamResponse:
         """List what each namespace takes."""
@@ -112,7 +114,12 @@ class AdministrationPages:
         return visitor
 
     async def _show_people(
-        self, request: web.Request, visitor: Visitor, tried: Attempt[Any], invited: object = None
+        self,
+        request: web.Request,
+        visitor: Visitor,
+        tried: Attempt[Any],
+        said: Mapping[str, str] | None = None,
+        invited: object = None,
     ) -> web.Response:
         q, cursor = request.query.get("q", "").strip()[:64], request.query.get("cursor")
         return self._shell.render(
@@ -124,5 +131,6 @@ class AdministrationPages:
             q=q,
             cursor=cursor,
             tried=tried,
+            said=Words(said or {}),
             invited=invited,
         )

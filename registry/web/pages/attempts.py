@@ -21,6 +21,9 @@ _MENDABLE: Final = frozenset(
     }
 )
 
+# Those of them that are about a name which was to be a new one.
+_NAMES: Final = frozenset({Problem.NAME_TAKEN, Problem.NAME_INVALID})
+
 
 class Words(dict[str, str]):
     """Words by the name of a field; "" for one that has none."""
@@ -43,14 +46,27 @@ class Attempt(Generic[T]):
         return bool(self.errors or self.message)
 
 
-async def attempt(work: Awaitable[T]) -> Attempt[T]:
-    """Wait for the work and say what came of it; what no other words in the form would mend is raised."""
+async def attempt(work: Awaitable[T], *, taken: str = "", missing: str = "") -> Attempt[T]:
+    """Wait for the work and say what came of it; what no other words in the form would mend is raised.
+
+    Args:
+        work: What the form asks for.
+        taken: The field with the name of something new.
+        missing: The field with the name of something that is there already.
+    """
     try:
         return Attempt(await work)
     except AuthenticationFailed as error:
-        return Attempt(message=str(error).capitalize())
+        return Attempt(message=_sentence(str(error)))
     except RegistryError as error:
         if error.problem not in _MENDABLE:
             raise
         fields = error.detail.get("fields", {}) if isinstance(error.detail, dict) else {}
-        return Attempt(errors=Words(fields), message="" if fields else error.message.capitalize())
+        if blamed := {Problem.NOT_HERE: missing}.get(error.problem, taken if error.problem in _NAMES else ""):
+            fields = fields or {blamed: error.message}
+        words = Words({name: _sentence(text) for name, text in fields.items()})
+        return Attempt(errors=words, message="" if words else _sentence(error.message))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -63,7 +63,9 @@ class Keeping:
         form = await self._shell.read_form(request)
         name = f"{form.get('namespace', '').strip()}/{form.get('name', '').strip()}"
         edit = RepositoryEdit(summary=form.get("summary", ""), public=form.get("visibility") == "public")
-        tried = await attempt(self._catalog.create(visitor.identity, name, edit))
+        tried = await attempt(
+            self._catalog.create(visitor.identity, name, edit), taken="name", missing="namespace"
+        )
         if tried.value is None:
             return await self._show_new(request, visitor, form, tried)
         return see_other(f"/r/{tried.value.card.name}", notice="created")
@@ -94,11 +96,12 @@ class Keeping:
         """Change what the repository says of itself."""
         visitor = await self._shell.require_login(request)
         fields = await self._shell.read_fields(request)
-        form = dict(fields)
+        chosen = [value for name, value in fields if name == "category"]
+        form = {**dict(fields), "categories": " ".join(chosen)}
         edit = RepositoryEdit(
             summary=form.get("summary", ""),
             overview=form.get("overview", ""),
-            categories=[value for name, value in fields if name == "category"],
+            categories=chosen,
             deprecation=form.get("deprecation", "").strip() or None,
         )
         name = repository_in(request)
@@ -124,7 +127,7 @@ class Keeping:
         visitor, form = await self._form(request)
         name = repository_in(request)
         change = self._catalog.rename(visitor.identity, name, form.get("new_name", "").strip())
-        tried = await attempt(change)
+        tried = await attempt(change, taken="name", missing="name")
         if tried.value is None:
             return await self._show_settings(request, visitor, form, tried)
         return see_other(f"/r/{tried.value.card.name}/-/settings", notice="renamed")
@@ -135,7 +138,7 @@ class Keeping:
         role = Role.__members__.get(form.get("role", "").upper())
         person = form.get("person", "").strip()
         change = self._catalog.set_role(visitor.identity, repository_in(request), person, role)
-        return await self._settle(request, visitor, change)
+        return await self._settle(request, visitor, change, form, missing="person")
 
     async def _settle(
         self,
@@ -143,8 +146,9 @@ class Keeping:
         visitor: Visitor,
         change: Awaitable[object],
         said: Mapping[str, str] | None = None,
+        missing: str = "",
     ) -> web.StreamResponse:
-        tried = await attempt(change)
+        tried = await attempt(change, missing=missing)
         if tried.failed:
             return await self._show_settings(request, visitor, said, tried)
         return see_other(f"/r/{repository_in(request)}/-/settings", notice="saved")
@@ -176,7 +180,7 @@ class Keeping:
         visitor, form = await self._form(request)
         name = repository_in(request)
         if form.get("confirm") != name:
-            wrong: Attempt[None] = Attempt(errors=Words(confirm="this is not its name"))
+            wrong: Attempt[None] = Attempt(errors=Words(confirm="This is not its name"))
             return await self._show_deletion(request, visitor, wrong)
         await self._catalog.delete(visitor.identity, name)
         return see_other("/", notice="deleted")

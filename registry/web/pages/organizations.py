@@ -81,7 +81,8 @@ class OrganizationPages:
                 form.get("name", "").strip(),
                 full_name=form.get("full_name", ""),
                 about=form.get("about", ""),
-            )
+            ),
+            taken="name",
         )
         if tried.value is None:
             return await self._show_all(request, visitor, form, tried)
@@ -120,7 +121,7 @@ class OrganizationPages:
         change = self._organizations.set_member(
             visitor.identity, name, form.get("person", "").strip(), is_owner=form.get("owner") == "yes"
         )
-        tried = await attempt(change)
+        tried = await attempt(change, missing="person")
         if tried.failed:
             return await self._show_members(request, visitor, form, tried)
         return see_other(f"/organizations/{name}", notice="saved")
@@ -165,7 +166,8 @@ class OrganizationPages:
                 form.get("team", "").strip(),
                 about=form.get("about", ""),
                 role=_role(form),
-            )
+            ),
+            taken="name",
         )
         if tried.value is None:
             return await self._show_teams(request, visitor, form, tried)
@@ -180,7 +182,7 @@ class OrganizationPages:
     async def get_team(self, request: web.Request) -> web.StreamResponse:
         """Show a team: its members, and what it may do where."""
         visitor = await self._shell.require_login(request)
-        return await self._show_team(request, visitor, Attempt())
+        return await self._show_team(request, visitor, {}, Attempt())
 
     async def edit_team(self, request: web.Request) -> web.StreamResponse:
         """Change a team."""
@@ -192,6 +194,7 @@ class OrganizationPages:
             self._organizations.edit_team(
                 visitor.identity, *self._team(request), edit, version=version_of(form)
             ),
+            said=form,
         )
 
     async def add_team_member(self, request: web.Request) -> web.StreamResponse:
@@ -199,7 +202,7 @@ class OrganizationPages:
         visitor, form = await self._form(request)
         person = form.get("person", "").strip()
         change = self._organizations.add_team_member(visitor.identity, *self._team(request), person)
-        return await self._change_team(request, visitor, change)
+        return await self._change_team(request, visitor, change, said=form, missing="person")
 
     async def remove_team_member(self, request: web.Request) -> web.StreamResponse:
         """Take somebody from the team."""
@@ -215,7 +218,9 @@ class OrganizationPages:
         change = self._organizations.set_team_role(
             visitor.identity, *self._team(request), repository, _role(form)
         )
-        return await self._change_team(request, visitor, change)
+        return await self._change_team(
+            request, visitor, change, said=form, taken="repository", missing="repository"
+        )
 
     async def delete_team(self, request: web.Request) -> web.StreamResponse:
         """Delete a team; its members stay."""
@@ -228,15 +233,22 @@ class OrganizationPages:
         return name_in(request), request.match_info["team"]
 
     async def _change_team(
-        self, request: web.Request, visitor: Visitor, change: Awaitable[object]
+        self,
+        request: web.Request,
+        visitor: Visitor,
+        change: Awaitable[object],
+        said: Mapping[str, str] | None = None,
+        **fields: str,
     ) -> web.StreamResponse:
-        tried = await attempt(change)
+        tried = await attempt(change, **fields)
         if tried.failed:
-            return await self._show_team(request, visitor, tried)
+            return await self._show_team(request, visitor, said or {}, tried)
         name, team = self._team(request)
         return see_other(f"/organizations/{name}/teams/{team}", notice="saved")
 
-    async def _show_team(self, request: web.Request, visitor: Visitor, tried: Attempt[Any]) -> web.Response:
+    async def _show_team(
+        self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
+    ) -> web.Response:
         name, team = self._team(request)
         return await self._render(
             request,
@@ -246,6 +258,7 @@ class OrganizationPages:
             team=await self._organizations.team(visitor.identity, name, team),
             members=await self._organizations.team_members(visitor.identity, name, team),
             repositories=await self._organizations.team_repositories(visitor.identity, name, team),
+            said=Words(said),
         )
 
     # -- invitations -----------------------------------------------------------------------------------
@@ -253,7 +266,7 @@ class OrganizationPages:
     async def get_invitations(self, request: web.Request) -> web.StreamResponse:
         """List the invitations, with the form for another one."""
         visitor = await self._shell.require_login(request)
-        return await self._show_invitations(request, visitor, Attempt())
+        return await self._show_invitations(request, visitor, {}, Attempt())
 
     async def invite(self, request: web.Request) -> web.StreamResponse:
         """Make an invitation and show its link, this once."""
@@ -265,9 +278,10 @@ class OrganizationPages:
                 team=form.get("team") or None,
                 as_owner=form.get("owner") == "yes",
                 note=form.get("note", ""),
-            )
+            ),
+            missing="team",
         )
-        return await self._show_invitations(request, visitor, tried)
+        return await self._show_invitations(request, visitor, form if tried.failed else {}, tried)
 
     async def withdraw(self, request: web.Request) -> web.StreamResponse:
         """Withdraw an invitation."""
@@ -276,13 +290,20 @@ class OrganizationPages:
         return see_other(f"/organizations/{name_in(request)}/invitations", notice="revoked")
 
     async def _show_invitations(
-        self, request: web.Request, visitor: Visitor, tried: Attempt[Any]
+        self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
     ) -> web.Response:
         name = name_in(request)
         found: Sequence[Invitation] = await self._invitations.invitations(visitor.identity, name)
         teams = await self._organizations.teams(visitor.identity, name)
         return await self._render(
-            request, visitor, "invitations", tried, invitations=found, teams=teams, now=datetime.now(UTC)
+            request,
+            visitor,
+            "invitations",
+            tried,
+            invitations=found,
+            teams=teams,
+            said=Words(said),
+            now=datetime.now(UTC),
         )
 
     # -- robots ----------------------------------------------------------------------------------------
@@ -297,7 +318,8 @@ class OrganizationPages:
         visitor, form = await self._form(request)
         name, robot = name_in(request), form.get("robot", "").strip()
         tried = await attempt(
-            self._organizations.create_robot(visitor.identity, name, robot, form.get("about", ""))
+            self._organizations.create_robot(visitor.identity, name, robot, form.get("about", "")),
+            taken="name",
         )
         if tried.failed:
             return await self._show_robots(request, visitor, form, tried)
@@ -381,7 +403,7 @@ class OrganizationPages:
         """Delete an organization that has no repositories any more."""
         visitor, form = await self._form(request)
         name = name_in(request)
-        tried: Attempt[None] = Attempt(errors=Words(confirm="this is not its name"))
+        tried: Attempt[None] = Attempt(errors=Words(confirm="This is not its name"))
         if form.get("confirm") == name:
             tried = await attempt(self._organizations.delete(visitor.identity, name))
         if tried.failed:

@@ -58,7 +58,7 @@ class Repositories:
             request,
             "overview",
             details,
-            overview=markdown.render(details.overview) if details.overview.strip() else "",
+            overview=await markdown.show(details.overview) if details.overview.strip() else "",
             recent=recent.items,
             tag="" if shown is None else shown.name,
             pull=[] if shown is None else pulling(host, name, kind, shown.name, shown.digest),

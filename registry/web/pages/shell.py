@@ -18,6 +18,7 @@ Each has, besides the values of its handler:
 
     visitor    Visitor: .name, .signed_in, .administers, .identity, .csrf
     host       what stands before repository names in commands, such as registry.example.com:5000
+    base_url   the URL of this server, for links that are given away
     address    the path of this page with its query, for `next`
     notice     Notice or None
     theme      "light", "dark" or "" (what the system prefers)
@@ -216,6 +217,7 @@ class Shell:
             "known": VISITOR in request,
             "csrf": visitor.csrf,
             "host": self.host(request),
+            "base_url": self.base_url(request),
             "path": request.path,
             "address": with_query() if request.method in ("GET", "HEAD") else "/",
             "notice": notices.find(request.query.get(notices.PARAMETER)),

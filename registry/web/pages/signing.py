@@ -77,10 +77,11 @@ class Signing:
         name, secret = form.get("name", "").strip(), form.get("invitation") or None
         password = form.get("password", "")
         if password != form.get("again", ""):
-            errors = Words(again="this is not the same password")
+            errors = Words(again="This is not the same password")
             return self._show_sign_up(request, status=422, name=name, secret=secret, errors=errors)
         address = self._callers.origins.client_address(request)
-        tried = await attempt(self._invitations.sign_up(name, password, address=address, invitation=secret))
+        work = self._invitations.sign_up(name, password, address=address, invitation=secret)
+        tried = await attempt(work, taken="name")
         if tried.value is None:
             return self._show_sign_up(
                 request, status=422, name=name, secret=secret, errors=tried.errors, message=tried.message

@@ -107,7 +107,8 @@ async def test_who_may_see_metrics(
 
 async def test_hidden_metrics_look_like_no_endpoint(serving: Serving) -> None:
     async with serving(metrics="off") as live:
-        assert (await live.client.get("/metrics")).body == (await live.client.get("/.well-known/nothing")).body
+        hidden, absent = [await live.client.get(path) for path in ("/metrics", "/.well-known/nothing")]
+        assert (hidden.status, hidden.body) == (absent.status, absent.body)
 
 
 async def test_bytes_that_are_no_text_are_no_metrics_token(serving: Serving) -> None:
@@ -346,7 +347,7 @@ async def test_a_path_cannot_forge_a_line_on_a_terminal(live: Live) -> None:
     assert log.text[:-1].isprintable()
 
 
-@pytest.mark.parametrize("path", ["/invitations/{}", "/api/v1/invitations/{}", "/api/v1/invitations/{}/accept"])
+@pytest.mark.parametrize("path", ["/invitations/{}", "/api/v1/invitations/{}/accept"])
 async def test_a_secret_in_a_path_is_in_no_line(live: Live, log: Log, path: str) -> None:
     secret = "lsi_0123456789abcdefghij-_0123456789"
     await live.client.get(path.format(secret))
