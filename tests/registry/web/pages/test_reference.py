@@ -85,7 +85,8 @@ class _Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self.ids += [values["id"]] if values.get("id") else []
+        if name := values.get("id"):
+            self.ids.append(name)
         href = values.get("href") or ""
         if tag == "a" and href.startswith("#"):
             self.links.add(href[1:])
