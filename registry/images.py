@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Final
 
 from auth.identity import Identity
-from auth.policy import allowed_actions
-from registry.accounts import standing_of
 from registry.guards import not_here
 from registry.image import (
     Child,
@@ -25,6 +23,7 @@ from registry.image import (
 )
 from registry.names import Reference, RepositoryName
 from registry.recent import Recent
+from registry.rights import Seen, see
 from storage.blobs import BlobMissing, BlobStore
 from storage.digest import Digest
 from storage.metadata import blobs, indexes, manifests, tags
@@ -137,7 +136,7 @@ class Images:
             RegistryError: NOT_HERE.
         """
         wanted = list(dict.fromkeys(digests))[:_MAX_FACTS]
-        repository_id, _ = await self._metadata.lookup(_visible, caller, name)
+        repository_id = (await self._metadata.lookup(see, caller, name)).id
         known = {each: self._facts.get((repository_id, each)) for each in wanted}
         missing = [each for each in wanted if known[each] is None]
         if missing:
@@ -155,15 +154,15 @@ class Images:
         Raises:
             RegistryError: NOT_HERE.
         """
-        repository_id, now = await self._metadata.lookup(_visible, caller, name)
-        found, whole, named = await self._metadata.read(_manifest, repository_id, reference)
+        seen = await self._metadata.lookup(see, caller, name)
+        found, whole, named = await self._metadata.read(_manifest, seen, reference)
         selected = _select(whole, platform)
-        chosen = await self._metadata.read(_outlines, repository_id, [selected.digest]) if selected else {}
+        chosen = await self._metadata.read(_outlines, seen.id, [selected.digest]) if selected else {}
         part = whole if selected is None else chosen.get(selected.digest, whole)
-        raw = await self._configuration(repository_id, part)
+        raw = await self._configuration(seen.id, part)
         configured, built = await asyncio.to_thread(_read_configuration, raw, part)
         return Image(
-            name=now,
+            name=seen.name,
             reference=str(reference),
             digest=str(found.digest),
             outline=whole,
@@ -190,13 +189,13 @@ class Images:
         Raises:
             RegistryError: NOT_HERE.
         """
-        repository_id, now = await self._metadata.lookup(_visible, caller, name)
+        seen = await self._metadata.lookup(see, caller, name)
         found = [
-            *await self._metadata.read(_referring, now, digest),
-            *await self._metadata.read(_signed_by_tag, now, digest),
+            *await self._metadata.read(_referring, seen.name, digest),
+            *await self._metadata.read(_signed_by_tag, seen.name, digest),
         ]
         if attestations:
-            found += await self._metadata.read(_attesting, repository_id, digest)
+            found += await self._metadata.read(_attesting, seen.id, digest)
         known: dict[str, Referrer] = {}
         for each in found:
             known.setdefault(each.digest, each)
@@ -249,22 +248,14 @@ class Images:
             await reader.close()
 
 
-def _visible(db: Connection, caller: Identity, name: RepositoryName) -> tuple[int, RepositoryName]:
-    """Return the id and the name of now of a repository that the caller may pull from. Raises NOT_HERE."""
-    standing = standing_of(db, caller, name)
-    if standing.repository_id is None or "pull" not in allowed_actions(caller, standing):
-        raise not_here()
-    return standing.repository_id, RepositoryName(standing.name)
-
-
 def _manifest(
-    db: Connection, repository_id: int, reference: Reference
+    db: Connection, seen: Seen, reference: Reference
 ) -> tuple[PushedManifest, Outline, Sequence[str]]:
-    digest = reference if isinstance(reference, Digest) else tags.digest_in(db, repository_id, reference)
-    found = None if digest is None else manifests.read_some(db, repository_id, [digest]).get(digest)
+    digest = reference if isinstance(reference, Digest) else tags.digest_of(db, seen.name, reference)
+    found = None if digest is None else manifests.read_some(db, seen.id, [digest]).get(digest)
     if found is None:
         raise not_here()
-    named = tags.of_manifest(db, repository_id, found.digest, limit=_MAX_TAGS)
+    named = tags.of_manifest(db, seen.id, found.digest, limit=_MAX_TAGS)
     return found, outline(found.content, found.media_type), named
 
 

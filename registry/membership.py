@@ -8,6 +8,7 @@ from registry.errors import Problem, RegistryError
 from registry.guards import not_here, require_login
 from registry.local import viewer_of
 from storage.metadata import accounts, organizations
+from storage.metadata.accounts import Account
 from storage.metadata.engine import Connection
 from storage.metadata.organizations import LastOwner, Organization
 
@@ -39,12 +40,17 @@ def owned(db: Connection, caller: Identity, name: str) -> Organization:
     return found
 
 
-def person_id(db: Connection, name: str) -> int:
-    """Return the id of a person's account; a robot is none. Raises NOT_HERE."""
+def person(db: Connection, name: str, message: str = "") -> Account:
+    """Return a person's account; a robot is none. Raises NOT_HERE."""
     found = accounts.find(db, name)
     if found is None or found.is_robot:
-        raise RegistryError(Problem.NOT_HERE, f"there is no account {name}")
-    return found.id
+        raise RegistryError(Problem.NOT_HERE, message)
+    return found
+
+
+def person_id(db: Connection, name: str) -> int:
+    """Return the id of a person's account. Raises NOT_HERE in words for whoever typed the name."""
+    return person(db, name, f"there is no account {name}").id
 
 
 @contextlib.contextmanager

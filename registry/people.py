@@ -21,6 +21,7 @@ from registry.guards import (
 )
 from registry.listing import Listing, decode, page
 from registry.local import viewer_of
+from registry.membership import person
 from registry.names import is_new_namespace
 from registry.organizations import NAME_RULE, ProfileEdit, now
 from storage.metadata import accounts, organizations, repositories
@@ -116,7 +117,7 @@ class People:
         account_id, values = require_account(caller), edit.values()
 
         def run(db: Connection) -> Profile:
-            found = _account(db, caller.name)
+            found = person(db, caller.name)
             check_version(version, found.version)
             if values:
                 accounts.edit(db, account_id, values)
@@ -189,7 +190,7 @@ class People:
         require_administrator(caller)
 
         def run(db: Connection) -> None:
-            found = _account(db, name)
+            found = person(db, name)
             if disabled:
                 _keep_an_administrator(db, found)
             accounts.disable(db, name, disabled=disabled, now=now())
@@ -201,7 +202,7 @@ class People:
         require_administrator(caller)
 
         def run(db: Connection) -> None:
-            found = _account(db, name)
+            found = person(db, name)
             if not is_admin:
                 _keep_an_administrator(db, found)
             accounts.set_admin(db, found.id, is_admin=is_admin)
@@ -214,7 +215,7 @@ class People:
         hashed = await self.hashing.hash(password, name)
 
         def run(db: Connection) -> None:
-            accounts.change_password(db, _account(db, name).name, hashed)
+            accounts.change_password(db, person(db, name).name, hashed)
 
         await self.metadata.write(run)
 
@@ -231,14 +232,7 @@ def add_account(db: Connection, name: str, password_hash: str, *, is_admin: bool
         accounts.add(db, name, password_hash, is_admin=is_admin, now=now())
     except NameTaken as error:
         raise RegistryError(Problem.NAME_TAKEN) from error
-    return _account(db, name)
-
-
-def _account(db: Connection, name: str) -> Account:
-    found = accounts.find(db, name)
-    if found is None or found.is_robot:
-        raise not_here()
-    return found
+    return person(db, name)
 
 
 def _keep_an_administrator(db: Connection, leaving: Account) -> None:
@@ -248,39 +242,23 @@ def _keep_an_administrator(db: Connection, leaving: Account) -> None:
 
 def _profile(db: Connection, caller: Identity, name: str) -> Profile:
     viewer = viewer_of(caller)
-    is_self = caller.account_id is not None and caller.name == name
     if caller.is_anonymous and not organizations.has_visible(db, name, viewer):
         raise not_here()
-    count = repositories.count(db, name, viewer)
-    group = organizations.find(db, name, viewer)
-    if group is not None:
-        return Profile(
-            name=group.name,
-            full_name=group.full_name,
-            about=group.about,
-            website=group.website,
-            is_organization=True,
-            created_at=group.created_at,
-            version=group.version,
-            is_self=False,
-            disabled=False,
-            is_admin=False,
-            organizations=(),
-            repository_count=count,
-        )
-    found = _account(db, name)
+    told = organizations.find(db, name, viewer) or person(db, name)
+    account = told if isinstance(told, Account) else None
+    is_self = account is not None and caller.account_id == account.id
     return Profile(
-        name=found.name,
-        full_name=found.full_name,
-        about=found.about,
-        website=found.website,
-        is_organization=False,
-        created_at=found.created_at,
-        version=found.version,
+        name=told.name,
+        full_name=told.full_name,
+        about=told.about,
+        website=told.website,
+        is_organization=account is None,
+        created_at=told.created_at,
+        version=told.version,
         is_self=is_self,
-        disabled=found.disabled,
-        is_admin=found.is_admin,
+        disabled=account is not None and account.disabled,
+        is_admin=account is not None and account.is_admin,
         # To others it would tell who works with whom: that is for the organization's members to know.
-        organizations=tuple(organizations.of_account(db, found.id)) if is_self else (),
-        repository_count=count,
+        organizations=tuple(organizations.of_account(db, told.id)) if is_self else (),
+        repository_count=repositories.count(db, name, viewer),
     )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
+from aiohttp import BasicAuth, web
 
-from auth.identity import ANONYMOUS, SYSTEM, Identity
+from auth.identity import ANONYMOUS, SYSTEM, Identity, WrongCredentials
 from auth.policy import allowed_actions
 from auth.scope import Access, Scope
 from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken
@@ -50,6 +50,25 @@ class Challenge(RegistryError):
         if self.reason is not None:
             parameters["error"] = self.reason
         return "Bearer " + ",".join(f'{name}="{value}"' for name, value in parameters.items())
+
+
+def read_login(header: str) -> BasicAuth:
+    """Return the name and the password of an Authorization header (RFC 7617). Raises WrongCredentials."""
+    try:
+        return BasicAuth.decode(header, encoding="utf-8")
+    except ValueError as error:
+        raise WrongCredentials("the Authorization header is not Basic") from error
+
+
+async def speaker(accounts: StoredAccounts, token: VerifiedToken, scope: Scope) -> Identity:
+    """Return whom one of our tokens speaks for, as the account is now and not as it was when it was made.
+
+    Raises a Challenge for `scope` where that is nobody any more.
+    """
+    identity = await accounts.find_by_token(token)
+    if identity is None:
+        raise Challenge(scope, "invalid_token", "what the token was made for is gone, closed or revoked")
+    return identity
 
 
 class Gate:
@@ -115,17 +134,12 @@ class Gate:
             raise Challenge(Scope(), "invalid_token", str(error)) from error
 
     async def _identify(self, token: VerifiedToken) -> Identity:
-        """Return who the token speaks for as the account is now, not as it was when the token was made."""
+        """Return who the token speaks for."""
         if token.external:
             return token.identity
         if token.account_id is None:
             return ANONYMOUS
-        identity = await self._accounts.find_by_token(token)
-        if identity is None:
-            raise Challenge(
-                Scope(), "invalid_token", "what the token was made for is gone, closed or revoked"
-            )
-        return identity
+        return await speaker(self._accounts, token, Scope())
 
 
 @dataclass(frozen=True, slots=True)

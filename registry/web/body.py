@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from registry.errors import Problem, RegistryError
+
+FORM: Final = "application/x-www-form-urlencoded"
 
 # A body that stands still this long is given up, with the connection: seconds.
 _IDLE_TIMEOUT: Final = 60
@@ -31,6 +34,23 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
         if not data:
             return
         yield data
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Return the body. Raises what `limit_body` does."""
+    return b"".join([part async for part in limit_body(request, limit)])
+
+
+def parse_form(content: bytes, limit: int) -> list[tuple[str, str]]:
+    """Return the fields of a form, `limit` at most, in order (RFC 6749, appendix B).
+
+    Raises:
+        RegistryError: REQUEST_INVALID.
+    """
+    try:
+        return parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=limit)
+    except ValueError as error:
+        raise RegistryError(Problem.REQUEST_INVALID, "the body is not a form in UTF-8") from error
 
 
 async def limit_body(request: web.Request, limit: int) -> AsyncIterator[bytes]:

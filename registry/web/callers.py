@@ -10,7 +10,7 @@ import hmac
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from auth.identity import (
     ANONYMOUS,
@@ -28,7 +28,7 @@ from auth.tokens import InvalidToken, TokenVerifier, VerifiedToken, new_secret
 from registry.accounts import StoredAccounts
 from registry.errors import Problem, RegistryError
 from registry.sessions import Sessions
-from registry.web.access import SUBJECT, Challenge
+from registry.web.access import SUBJECT, Challenge, read_login, speaker
 from registry.web.origin import Origins
 
 CSRF_HEADER: Final = "X-CSRF-Token"
@@ -195,10 +195,7 @@ class Callers:
         return caller.identity
 
     async def _by_basic(self, request: web.Request, header: str) -> Identity:
-        try:
-            login = BasicAuth.decode(header, encoding="utf-8")
-        except ValueError as error:
-            raise WrongCredentials("the Authorization header is not Basic") from error
+        login = read_login(header)
         address = self.origins.client_address(request)
         return await self.authenticator.authenticate(login.login, login.password, address)
 
@@ -218,10 +215,7 @@ class Callers:
         permission = api_permission(token.scope)
         if token.external or token.account_id is None or permission is None:
             raise Challenge(_API, "insufficient_scope")
-        identity = await self.accounts.find_by_token(token)
-        if identity is None:
-            raise Challenge(_API, "invalid_token", "what the token was made for is gone, closed or revoked")
-        return bound(identity, permission)
+        return bound(await speaker(self.accounts, token, _API), permission)
 
 
 def bound(identity: Identity, permission: Permission) -> Identity:

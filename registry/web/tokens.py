@@ -6,9 +6,8 @@ RFC 6749, RFC 7517.
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from auth.identity import ANONYMOUS, Authenticator, Identity, WrongCredentials
 from auth.jwk import KeyRing
@@ -18,7 +17,8 @@ from auth.tokens import TokenIssuer
 from registry.accounts import StoredAccounts
 from registry.errors import Problem, RegistryError
 from registry.names import parse_name
-from registry.web.body import limit_body
+from registry.web.access import read_login
+from registry.web.body import FORM, parse_form, read_body
 from registry.web.origin import Origins
 
 _NO_STANDING: Final = Standing(exists=False, public=False, namespace_exists=False)
@@ -86,10 +86,7 @@ class Tokens:
         header = request.headers.get("Authorization")
         if header is None:
             return ANONYMOUS
-        try:
-            login = BasicAuth.decode(header, encoding="utf-8")
-        except ValueError as error:
-            raise WrongCredentials("the Authorization header is not Basic") from error
+        login = read_login(header)
         return await self._authenticate(request, login.login, login.password)
 
     async def _identify_by_form(self, request: web.Request, form: Mapping[str, str]) -> Identity:
@@ -140,13 +137,8 @@ class Tokens:
 
 async def _read_form(request: web.Request) -> dict[str, str]:
     """Return the fields of the form, the only kind that OAuth 2 has (RFC 6749, appendix B)."""
-    content = b"".join([part async for part in limit_body(request, _MAX_FORM)])
-    if request.content_type != "application/x-www-form-urlencoded":
-        return {}
-    try:
-        return dict(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
-    except ValueError as error:
-        raise RegistryError(Problem.REQUEST_INVALID, "the body is not a form in UTF-8") from error
+    content = await read_body(request, _MAX_FORM)
+    return dict(parse_form(content, _MAX_FIELDS)) if request.content_type == FORM else {}
 
 
 def _respond(answer: Mapping[str, Any]) -> web.Response:

@@ -1,6 +1,7 @@
 """Numbers, sizes and moments in words for people."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -28,10 +29,7 @@ def size(number: float) -> str:
     """Return bytes in words: "12.3 MiB"."""
     if number < 1024:
         return f"{number:.0f} B"
-    for unit in _SIZE_UNITS:
-        number /= 1024
-        if number < 1023.95 or unit == _SIZE_UNITS[-1]:
-            break
+    number, unit = _in_units(number, 1024, 1023.95, _SIZE_UNITS)
     return f"{number:.1f} {unit}" if number < 99.95 else f"{number:.0f} {unit}"
 
 
@@ -39,11 +37,15 @@ def count(number: float) -> str:
     """Return a number in short: "1.2k"."""
     if number < 1000:
         return f"{number:.0f}"
-    for unit in _COUNT_UNITS:
-        number /= 1000
-        if number < 999.5 or unit == _COUNT_UNITS[-1]:
-            break
+    number, unit = _in_units(number, 1000, 999.5, _COUNT_UNITS)
     return f"{number:.1f}{unit}" if number < 9.95 else f"{number:.0f}{unit}"
+
+
+def _in_units(number: float, step: int, full: float, units: Sequence[str]) -> tuple[float, str]:
+    """Return the number in the smallest unit in which it is below `full`, or else in the largest."""
+    unit, *larger = units
+    number /= step
+    return _in_units(number, step, full, larger) if larger and number >= full else (number, unit)
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:

@@ -53,10 +53,3 @@ def of_manifest(db: Connection, repository_id: int, digest: str, *, limit: int) 
         .limit(limit)
     )
     return db.execute(statement).scalars().all()
-
-
-def digest_in(db: Connection, repository_id: int, name: str) -> Digest | None:
-    """Return what the tag of the repository means now."""
-    statement = select(tags.c.digest).where(tags.c.repository_id == repository_id, tags.c.name == name)
-    digest = db.execute(statement).scalar()
-    return None if digest is None else Digest(digest)

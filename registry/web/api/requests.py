@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from registry.errors import Problem, RegistryError
 from registry.names import RepositoryName, parse_digest, parse_name
-from registry.web.body import limit_body
+from registry.web.body import read_body as read_bytes
 from storage.digest import Digest
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,7 +34,7 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     """
     if request.content_type != "application/json":
         raise RegistryError(Problem.MEDIA_TYPE_UNSUPPORTED, "the body is application/json")
-    content = b"".join([part async for part in limit_body(request, MAX_BODY)])
+    content = await read_bytes(request, MAX_BODY)
     try:
         return model.model_validate_json(content)
     except ValidationError as error:

@@ -43,14 +43,14 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from aiohttp import web
 
 from auth.identity import ANONYMOUS, Identity
 from registry.errors import Problem, RegistryError
 from registry.web.access import SUBJECT
-from registry.web.body import limit_body
+from registry.web.body import FORM, parse_form, read_body
 from registry.web.origin import Origins
 from registry.web.pages import notices
 from registry.web.pages.assets import Assets, accepts_gzip
@@ -207,7 +207,7 @@ class Shell:
 
     def host(self, request: web.Request) -> str:
         """Return what stands before repository names in commands."""
-        return urlsplit(self._origins.base_url(request)).netloc
+        return urlsplit(self.base_url(request)).netloc
 
     def _values(self, request: web.Request, visitor: Visitor) -> dict[str, Any]:
         theme = request.cookies.get(THEME, "")
@@ -241,14 +241,8 @@ class Shell:
     def _is_ours(self, request: web.Request, csrf: str) -> bool:
         """Tell whether a form comes from a page of ours, and of this session where there is one."""
         visitor = request.get(VISITOR, Visitor())
-        if not hmac.compare_digest(csrf.encode(errors="replace"), visitor.csrf.encode()):
-            return False
-        site = request.headers.get("Sec-Fetch-Site")
-        if site is not None:
-            return site in ("same-origin", "none")
-        origin = request.headers.get("Origin")
-        ours = {urlsplit(self._origins.base_url(request)).netloc, request.host}
-        return origin is None or urlsplit(origin).netloc in ours
+        proven = hmac.compare_digest(csrf.encode(errors="replace"), visitor.csrf.encode())
+        return proven and not self._origins.is_foreign(request)
 
 
 def secure(response: web.StreamResponse, *, private: bool) -> None:
@@ -284,13 +278,10 @@ def local_path(text: str | None, default: str = "/") -> str:
 
 
 async def _parse_form(request: web.Request) -> list[tuple[str, str]]:
-    content = b"".join([part async for part in limit_body(request, _MAX_FORM)])
-    if request.content_type != "application/x-www-form-urlencoded":
+    content = await read_body(request, _MAX_FORM)
+    if request.content_type != FORM:
         raise RegistryError(Problem.MEDIA_TYPE_UNSUPPORTED)
-    try:
-        fields = parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
-    except ValueError as error:
-        raise RegistryError(Problem.REQUEST_INVALID, "the body is not a form in UTF-8") from error
+    fields = parse_form(content, _MAX_FIELDS)
     # Browsers send line ends as CR LF; text is kept as it was written.
     return [(name, value.replace("\r\n", "\n")) for name, value in fields]
 
