@@ -100,14 +100,7 @@ async def make_app(
     authenticator = _authenticator(settings, metadata, accounts, threads)
     services = make_services(settings, local, PasswordHashing(passwords_of(settings), threads), sources)
     callers = Callers(accounts, services.sessions, authenticator, verifier, origins)
-    operation = Operation(
-        # As a write: the thread that writes may be stuck where reading still works.
-        partial(metadata.write, repositories.exists, "library/readiness"),
-        Metrics(metrics_directory),
-        origins,
-        expose=settings.metrics,
-        metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
-    )
+    operation = _operation(settings, metadata, origins, metrics_directory)
     assets = Assets()
     shell = Shell(callers, origins, assets, signup=settings.signup, open_access=verifier is None)
     surfaces = {
@@ -131,6 +124,19 @@ async def make_app(
         app.add_routes(Tokens(accounts, authenticator, issuer, ring, origins).routes())
     app.cleanup_ctx.append(_background(settings, local, outside))
     return app
+
+
+def _operation(
+    settings: Settings, metadata: Metadata, origins: Origins, metrics_directory: Path | None
+) -> Operation:
+    return Operation(
+        # As a write: the thread that writes may be stuck where reading still works.
+        partial(metadata.write, repositories.exists, "library/readiness"),
+        Metrics(metrics_directory),
+        origins,
+        expose=settings.metrics,
+        metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
+    )
 
 
 def _add_pages(

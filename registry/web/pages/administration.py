@@ -94,7 +94,7 @@ class AdministrationPages:
         visitor = await self._enter(request)
         cursor = request.query.get("cursor")
         found = await self._administration.namespaces(visitor.identity, cursor=cursor, limit=_PAGE)
-        return self._shell.render(request, "administration/namespaces.html", found=found, cursor=cursor)
+        return self._shell.render(request, "administration/namespaces.html", found=found)
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
         """List the background jobs."""
@@ -129,7 +129,6 @@ class AdministrationPages:
             found=await self._people.people(visitor.identity, q=q, cursor=cursor, limit=_PAGE),
             invitations=await self._invitations.invitations(visitor.identity),
             q=q,
-            cursor=cursor,
             tried=tried,
             said=Words(said or {}),
             invited=invited,

@@ -99,7 +99,6 @@ class OrganizationPages:
             "organizations/list.html",
             status=422 if tried.failed else 200,
             found=found,
-            cursor=request.query.get("cursor"),
             said=Words(said or {}),
             tried=tried,
         )
@@ -144,9 +143,7 @@ class OrganizationPages:
         found = await self._organizations.members(
             visitor.identity, name_in(request), cursor=cursor, limit=_PAGE
         )
-        return await self._render(
-            request, visitor, "members", tried, found=found, cursor=cursor, said=Words(said or {})
-        )
+        return await self._render(request, visitor, "members", tried, found=found, said=Words(said or {}))
 
     # -- teams -----------------------------------------------------------------------------------------
 
