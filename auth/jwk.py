@@ -119,21 +119,23 @@ class SigningKey:
 
 @final
 class KeyRing:
-    """An immutable set of keys: the newest signs, all of them verify. Raises InvalidKey when empty."""
+    """An immutable set of keys: the newest signs, all of them verify. Raises InvalidKey when empty.
 
-    __slots__ = ("keys",)
+    With `now`, in seconds since the epoch, a key that is created later does not sign yet.
+    """
+
+    __slots__ = ("keys", "signing")
 
     keys: tuple[SigningKey, ...]
+    signing: SigningKey
 
-    def __init__(self, keys: Iterable[SigningKey]) -> None:
+    def __init__(self, keys: Iterable[SigningKey], now: int | None = None) -> None:
         self.keys = tuple(sorted(keys, key=lambda key: (-key.created, key.kid)))
         if not self.keys:
             raise InvalidKey("a key ring needs a key")
-
-    @property
-    def signing(self) -> SigningKey:
-        """The key that signs."""
-        return self.keys[0]
+        signs = (key for key in self.keys if now is None or key.created <= now)
+        # Where the clock is behind all of them, the oldest one is most widely known.
+        self.signing = next(signs, self.keys[-1])
 
     def verifying_keys(self) -> dict[str, VerifyingKey]:
         """Return the public halves by key id."""

@@ -36,11 +36,13 @@ from benchmarks.rows import (
     team_row,
 )
 from registry.catalog import CATEGORIES
+from registry.cli.data import with_metadata
 from registry.config import Settings
-from registry.installation import make_first_administrator, open_database, passwords_of
+from registry.installation import make_first_administrator, passwords_of
 from storage.digest import Digest
 from storage.filesystem import FileStore
 from storage.metadata import documents, schema
+from storage.metadata.sqlite import open_sqlite
 
 PASSWORD: Final = "correct horse battery staple"
 BATCH: Final = 10_000
@@ -308,8 +310,8 @@ async def store_configurations(data: Path, seed: int) -> Mapping[str, str]:
 def load(data: Path, size: Size, seed: int) -> None:
     """Make the data directory and fill it."""
     settings = Settings.model_validate({"data": data, "admin_password": PASSWORD})
-    engine = open_database(settings)
-    make_first_administrator(settings, engine)
+    with_metadata(settings, partial(make_first_administrator, settings))
+    engine = open_sqlite(data / "longshore.db", begin="BEGIN IMMEDIATE")
     locations = asyncio.run(store_configurations(data, seed))
     with engine.connect() as db:
         # A load that is cut off is begun anew, so nothing has to survive before the end.

@@ -26,8 +26,8 @@ from benchmarks import words
 from benchmarks.load_catalog import PASSWORD
 from benchmarks.visit import Caller, Visit, next_path
 from registry.catalog import CATEGORIES
-from storage.metadata.engine import open_sqlite
 from storage.metadata.schema import manifests, namespaces, organization_members, repositories
+from storage.metadata.sqlite import open_sqlite
 from tests.e2e.clients import ROOT
 from tests.e2e.process import Daemon, child_environment, free_port
 

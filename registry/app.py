@@ -11,15 +11,17 @@ from typing import Final
 from aiohttp import web
 
 from auth.identity import Authenticator
+from auth.jwk import KeyRing
 from auth.tokens import ExternalIssuer, TokenIssuer, TokenVerifier
 from registry.accounts import StoredAccounts, StoredThrottle
 from registry.config import Settings
-from registry.installation import database_of, keys_of, passwords_of
+from registry.installation import database_of, keys_of, passwords_of, shared_keys_of
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
 from registry.people import PasswordHashing
 from registry.services import Services, make_services
+from registry.shared_keys import SharedKeys
 from registry.web import api
 from registry.web.access import Gate
 from registry.web.api.problems import ProblemDocuments
@@ -87,13 +89,17 @@ async def make_app(
     sources: Mapping[str, str] | None = None,
 ) -> web.Application:
     """Return the application. `sources`: where each setting comes from, if that is known."""
-    metadata, store = Metadata(database_of(settings)), FileStore(settings.data)
+    metadata, store = database_of(settings).open(), FileStore(settings.data)
     await store.prepare()
+    shared_keys = shared_keys_of(settings, metadata)
+    if shared_keys is not None:
+        await shared_keys.load()
+    ring = keys_of(settings).ring if shared_keys is None else shared_keys.ring
     accounts = StoredAccounts(metadata, settings.refresh_token_lifetime)
     origins = Origins(settings.external_url, settings.trusted_proxies)
     outside = None if settings.outside_jwks is None else OutsideKeys(settings.outside_jwks)
     rules = Rules(sparse=settings.sparse, public=settings.default_visibility == "public")
-    verifier = _verifier(settings, outside) if settings.auth == "on" else None
+    verifier = _verifier(settings, ring, outside) if settings.auth == "on" else None
     local = LocalRegistry(metadata, store, rules)
     gate = Gate(local, accounts, verifier)
     threads = ThreadPoolExecutor(_HASHING_THREADS, thread_name_prefix="passwords")
@@ -119,10 +125,9 @@ async def make_app(
     app.add_routes(api.routes(services, callers, streams))
     _add_pages(app, services, callers, shell, _public(services, shell, assets, origins))
     if verifier is not None:
-        ring = keys_of(settings).ring
         issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
         app.add_routes(Tokens(accounts, authenticator, issuer, ring, origins).routes())
-    app.cleanup_ctx.append(_background(settings, local, outside))
+    app.cleanup_ctx.append(_background(settings, local, outside, shared_keys))
     return app
 
 
@@ -168,11 +173,11 @@ def _public(services: Services, shell: Shell, assets: Assets, origins: Origins) 
     )
 
 
-def _verifier(settings: Settings, outside: OutsideKeys | None) -> TokenVerifier:
+def _verifier(settings: Settings, ring: Callable[[], KeyRing], outside: OutsideKeys | None) -> TokenVerifier:
     external: list[ExternalIssuer] = []
     if outside is not None and settings.outside_issuer is not None and settings.outside_audience is not None:
         external.append(ExternalIssuer(settings.outside_issuer, settings.outside_audience, outside.current))
-    return TokenVerifier(keys_of(settings).ring, settings.service, settings.service, external)
+    return TokenVerifier(ring, settings.service, settings.service, external)
 
 
 def _authenticator(
@@ -188,7 +193,7 @@ def _authenticator(
 
 
 def _background(
-    settings: Settings, local: LocalRegistry, outside: OutsideKeys | None
+    settings: Settings, local: LocalRegistry, outside: OutsideKeys | None, shared_keys: SharedKeys | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     metadata = local.metadata
 
@@ -201,6 +206,8 @@ def _background(
         if outside is not None:
             await outside.refresh()
             work.append(outside.keep_fresh())
+        if shared_keys is not None:
+            work.append(shared_keys.keep_fresh())
         tasks = [asyncio.ensure_future(each) for each in work]
         yield
         for task in tasks:
@@ -208,6 +215,6 @@ def _background(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await local.statistics.finish()
-        metadata.close()
+        await metadata.close()
 
     return run

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from registry.setting_kinds import (
     BEARER,
+    DATABASE,
     DAY,
     FILE,
     HOST,
@@ -30,6 +31,7 @@ from registry.setting_kinds import (
     ORIGIN,
     PASSWORD,
     PATH,
+    SECRET,
     SERVICE,
     TEXT,
     Kind,
@@ -75,6 +77,21 @@ class Settings(BaseModel):
     )
     workers: Annotated[int, whole(1, 256)] = Field(
         default_factory=count_workers, description="Number of processes that serve requests."
+    )
+
+    database: Annotated[SecretStr | None, DATABASE] = Field(
+        default=None, description="PostgreSQL database of the metadata, where none is SQLite in `data`."
+    )
+    database_pool: Annotated[int, whole(2, 200)] = Field(
+        default=10, description="Connections to PostgreSQL that one worker process opens at most."
+    )
+    database_timeout: Annotated[int, duration(1, HOUR)] = Field(
+        default=30, description="How long one statement may take on PostgreSQL."
+    )
+    keys_secret: Annotated[SecretStr | None, SECRET] = Field(
+        default=None,
+        description="Secret that encrypts signing keys kept in the database for all nodes, "
+        "where without one they are files in `data`.",
     )
 
     # How clients reach it

@@ -1,8 +1,8 @@
 """What a data directory holds, and how it comes to hold it at the first start.
 
 DATA/
-├── longshore.db       metadata (SQLite)
-├── keys/              signing keys
+├── longshore.db       metadata, unless it is in PostgreSQL
+├── keys/              signing keys, unless they are in the database
 ├── blobs/, uploads/   the file-system store
 └── metrics/<server>/  numbers that the worker processes of one server share while they run
 """
@@ -21,9 +21,10 @@ from typing import Final
 from auth.keys import KeyDirectory
 from auth.passwords import Passwords
 from registry.config import Settings
+from registry.shared_keys import SharedKeys
 from storage.metadata import accounts
-from storage.metadata.engine import Engine, open_sqlite
-from storage.metadata.migrate import migrate_sqlite
+from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
+from storage.metadata.engine import Connection, Metadata
 
 FIRST_ADMINISTRATOR: Final = "admin"
 
@@ -31,9 +32,13 @@ FIRST_ADMINISTRATOR: Final = "admin"
 _PASSWORD_BYTES: Final = 15
 
 
-def database_of(settings: Settings) -> Path:
-    """Return the SQLite database's file."""
-    return settings.data / "longshore.db"
+def database_of(settings: Settings) -> Database:
+    """Return where the metadata is."""
+    if settings.database is None:
+        return SqliteDatabase(settings.data / "longshore.db")
+    return PostgresDatabase(
+        settings.database.get_secret_value(), settings.database_pool, settings.database_timeout
+    )
 
 
 def metrics_of(settings: Settings) -> Path:
@@ -79,8 +84,15 @@ def _try_lock(directory: Path) -> int | None:
 
 
 def keys_of(settings: Settings) -> KeyDirectory:
-    """Return where the signing keys are."""
+    """Return the signing keys in files."""
     return KeyDirectory(settings.data / "keys")
+
+
+def shared_keys_of(settings: Settings, metadata: Metadata) -> SharedKeys | None:
+    """Return the signing keys in the database; None where they are in files."""
+    if settings.keys_secret is None:
+        return None
+    return SharedKeys(metadata, settings.keys_secret.get_secret_value())
 
 
 def passwords_of(settings: Settings) -> Passwords:
@@ -102,33 +114,37 @@ def make_data_directory(settings: Settings) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(settings.data)) from None
 
 
-def open_database(settings: Settings) -> Engine:
-    """Return the database, brought to this program's schema, for use by one command.
+def prepare_database(settings: Settings) -> Database:
+    """Return the database, brought to this program's schema.
 
     Raises:
         DatabaseTooNew: in words for the operator.
         OSError: the data directory cannot be made or used.
     """
     make_data_directory(settings)
-    migrate_sqlite(database_of(settings))
-    return open_sqlite(database_of(settings), begin="BEGIN IMMEDIATE")
+    database = database_of(settings)
+    database.migrate()
+    return database
 
 
-def make_first_administrator(settings: Settings, engine: Engine) -> str | None:
+async def make_first_administrator(settings: Settings, metadata: Metadata) -> str | None:
     """Make the account `admin` if there is no account at all.
 
     Returns:
         The password that was made up, to be shown once; None where the settings say one or where there are
         accounts already.
     """
-    with engine.begin() as db:
-        if accounts.exist(db):
-            return None
+    if await metadata.lookup(accounts.exist):
+        return None
     given = settings.admin_password
     password = secrets.token_urlsafe(_PASSWORD_BYTES) if given is None else given.get_secret_value()
     password_hash = passwords_of(settings).hash(password)
-    with engine.begin() as db:
-        if accounts.exist(db):
-            return None  # another process was faster
-        accounts.add(db, FIRST_ADMINISTRATOR, password_hash, is_admin=True, now=datetime.now(UTC))
-    return password if given is None else None
+    added = await metadata.write(_add_first, password_hash)
+    return password if added and given is None else None
+
+
+def _add_first(db: Connection, password_hash: str) -> bool:
+    if accounts.exist(db):
+        return False  # another process was faster
+    accounts.add(db, FIRST_ADMINISTRATOR, password_hash, is_admin=True, now=datetime.now(UTC))
+    return True

@@ -224,6 +224,24 @@ def _parse_bearer(value: object) -> SecretStr:
     return SecretStr(text)
 
 
+def _parse_secret(value: object) -> SecretStr:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or len(text) < 32 or not text.isprintable():
+        raise Unfit
+    return SecretStr(text)
+
+
+def _parse_database(value: object) -> SecretStr:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or not text.isprintable() or " " in text:
+        raise Unfit
+    url = urlsplit(text)
+    # What may be wrong in detail is found when it connects; a name alone would be taken from the account.
+    if url.scheme not in ("postgresql", "postgres") or len(url.path) < 2 or url.fragment:
+        raise Unfit
+    return SecretStr(text)
+
+
 def reason_of(error: OSError) -> str:
     """Say why a file cannot be used, as the end of a sentence."""
     return (error.strerror or "it cannot be read").lower()
@@ -247,5 +265,7 @@ FILE = Kind("the path of a file that can be read, with ~ written out", _parse_fi
 JWKS = Kind(
     "an https:// URL, an http:// URL of a loopback host, or the path of a file that can be read", _parse_jwks
 )
+SECRET = Kind("printable text of at least 32 characters", _parse_secret)
+DATABASE = Kind("a URL such as postgresql://user:password@host:5432/database", _parse_database)
 PASSWORD = Kind("printable text of at least 8 characters", _parse_password)
 BEARER = Kind("at least 8 characters out of letters, digits and . _ ~ + / -", _parse_bearer)

@@ -12,7 +12,7 @@ from aiohttp import web
 from registry.app import make_app
 from registry.cli import main
 from registry.config import Settings, environment_name, markdown_table
-from registry.installation import keys_of, open_database
+from registry.installation import keys_of, prepare_database
 
 ROOT = Path(__file__).parents[1]
 METHODS = frozenset({"get", "head", "post", "put", "patch", "delete", "options", "trace"})
@@ -88,7 +88,7 @@ def plain(path: str) -> str:
 async def routes(tmp_path: Path) -> tuple[set[Route], set[Route]]:
     """The routes of the product, and those of them that answer HEAD as a GET without its body."""
     settings = Settings.model_validate({"data": tmp_path / "data", "auth": "on"})
-    open_database(settings).dispose()
+    prepare_database(settings)
     keys_of(settings).ensure("ES256")
     app = await make_app(settings)
     app.freeze()

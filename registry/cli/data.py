@@ -1,24 +1,24 @@
 """The data that commands work on: by themselves in a transaction, or as the system through the services."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from registry.access_tokens import AccessTokens
 from registry.accounts import StoredThrottle
 from registry.catalog import Catalog
 from registry.config import Settings
 from registry.errors import Problem, RegistryError
-from registry.installation import database_of, open_database, passwords_of
+from registry.installation import passwords_of, prepare_database
 from registry.invitations import Invitations
 from registry.listing import Listing
 from registry.organizations import Organizations
 from registry.people import PasswordHashing, People
 from storage.metadata.engine import Connection, Metadata
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -33,15 +33,25 @@ class Hub:
     catalog: Catalog
 
 
-@contextlib.contextmanager
-def transaction(settings: Settings) -> Iterator[Connection]:
-    """Open the database and commit what is done in the block."""
-    engine = open_database(settings)
-    try:
-        with engine.begin() as db:
-            yield db
-    finally:
-        engine.dispose()
+def change(
+    settings: Settings, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run a query function in a transaction."""
+    return with_metadata(settings, lambda metadata: metadata.write(query, *args, **kwargs))
+
+
+def with_metadata(settings: Settings, work: Callable[[Metadata], Awaitable[T]]) -> T:
+    """Open the database, brought to this program's schema, for one piece of work."""
+    database = prepare_database(settings)
+
+    async def run() -> T:
+        metadata = database.open()
+        try:
+            return await work(metadata)
+        finally:
+            await metadata.close()
+
+    return asyncio.run(run())
 
 
 def ask(settings: Settings, question: Callable[[Hub], Awaitable[T]], *, missing: str = "") -> T:
@@ -50,9 +60,8 @@ def ask(settings: Settings, question: Callable[[Hub], Awaitable[T]], *, missing:
     Raises:
         RegistryError: the refusal.
     """
-    open_database(settings).dispose()
     try:
-        return asyncio.run(_ask(settings, question))
+        return with_metadata(settings, lambda metadata: _ask(settings, metadata, question))
     except RegistryError as error:
         # The services are careful not to tell what there is. Who runs commands may know.
         if missing and error.problem is Problem.NOT_HERE and error.message == error.problem.message:
@@ -72,13 +81,9 @@ async def everything(part: Callable[[str | None], Awaitable[Listing[T]]]) -> Seq
             return found
 
 
-async def _ask(settings: Settings, question: Callable[[Hub], Awaitable[T]]) -> T:
-    metadata = Metadata(database_of(settings))
-    try:
-        with ThreadPoolExecutor(1) as threads:
-            return await question(_hub(settings, metadata, PasswordHashing(passwords_of(settings), threads)))
-    finally:
-        metadata.close()
+async def _ask(settings: Settings, metadata: Metadata, question: Callable[[Hub], Awaitable[T]]) -> T:
+    with ThreadPoolExecutor(1) as threads:
+        return await question(_hub(settings, metadata, PasswordHashing(passwords_of(settings), threads)))
 
 
 def _hub(settings: Settings, metadata: Metadata, hashing: PasswordHashing) -> Hub:

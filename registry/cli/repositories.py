@@ -9,7 +9,7 @@ import click
 
 from auth.identity import SYSTEM
 from registry.catalog import CATEGORIES, Details, RepositoryEdit, TagRow
-from registry.cli.data import ask, everything, transaction
+from registry.cli.data import ask, change, everything
 from registry.cli.output import print_fields, print_table, require, show_size
 from registry.cli.settings import with_settings
 from registry.config import Loaded
@@ -31,8 +31,7 @@ def repo() -> None:
 @with_settings
 def list_(loaded: Loaded) -> None:
     """List the repositories."""
-    with transaction(loaded.settings) as db:
-        found = repositories.summaries(db)
+    found = change(loaded.settings, repositories.summaries)
     print_table(
         _COLUMNS,
         [

@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from auth.policy import Role
-from registry.cli.data import transaction
+from registry.cli.data import change
 from registry.cli.output import require
 from registry.cli.settings import with_settings
 from registry.config import Loaded
@@ -28,7 +28,6 @@ def told(role: str) -> str:
 @with_settings
 def grant(loaded: Loaded, role: str, target: str, name: str) -> None:
     """Give the account NAME a ROLE on TARGET, a repository (a/b) or a namespace (a); none takes it away."""
-    with transaction(loaded.settings) as db:
-        missing = repositories.grant(db, target, name, ROLES.get(role))
+    missing = change(loaded.settings, repositories.grant, target, name, ROLES.get(role))
     require(missing is None, f"there is no {missing} {name if missing == 'account' else target}")
     click.echo(f"{name} has {told(role)} on {target}")

@@ -1,11 +1,13 @@
 """`longshore serve`, and what the first start makes."""
 
 import os
+from functools import partial
 from typing import Final
 
 import click
 import structlog
 
+from registry.cli.data import with_metadata
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
 from registry.installation import (
@@ -14,9 +16,10 @@ from registry.installation import (
     make_first_administrator,
     make_metrics_directory,
     metrics_of,
-    open_database,
+    shared_keys_of,
 )
 from registry.logs import configure_logs
+from storage.metadata.engine import Metadata
 
 _AUTH_OFF: Final = """\
 !! Access control is OFF: whoever reaches this server may pull, push and delete everything.
@@ -47,15 +50,20 @@ def serve(loaded: Loaded) -> None:
 
 def _prepare(settings: Settings) -> str | None:
     """Make what the first start needs; return the password that the first administrator was given."""
-    engine = open_database(settings)
-    try:
-        if settings.auth == "off":
-            structlog.get_logger("longshore").warning("access control is off")
-            return None
+    if settings.auth == "off":
+        structlog.get_logger("longshore").warning("access control is off")
+    return with_metadata(settings, partial(_make_first, settings))
+
+
+async def _make_first(settings: Settings, metadata: Metadata) -> str | None:
+    if settings.auth == "off":
+        return None
+    shared = shared_keys_of(settings, metadata)
+    if shared is None:
         keys_of(settings).ensure(settings.token_algorithm)
-        return make_first_administrator(settings, engine)
-    finally:
-        engine.dispose()
+    else:
+        await shared.ensure(settings.token_algorithm)
+    return await make_first_administrator(settings, metadata)
 
 
 def _welcome(url: str, settings: Settings, password: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from auth.identity import SYSTEM, Identity, Permission
-from registry.cli.data import ask, transaction
+from registry.cli.data import ask, change
 from registry.cli.output import print_table
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
@@ -101,8 +101,7 @@ def revoke(loaded: Loaded, account: str, token_id: int) -> None:
 
 def _keeper(settings: Settings, name: str) -> tuple[Identity, str | None]:
     """Return who keeps the tokens of an account: the person, or the system for the robot that it names."""
-    with transaction(settings) as db:
-        found = accounts.find(db, name)
+    found = change(settings, accounts.find, name)
     if found is None:
         raise click.ClickException(f"there is no account {name}")
     if found.is_robot:

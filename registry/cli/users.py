@@ -8,7 +8,7 @@ import click
 
 from auth.identity import SYSTEM
 from auth.passwords import UnusablePassword, check_strength
-from registry.cli.data import ask, transaction
+from registry.cli.data import ask, change
 from registry.cli.output import print_table, require
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
@@ -36,8 +36,8 @@ def add(loaded: Loaded, name: str, admin: bool, password_stdin: bool) -> None:
     require(is_namespace(name), _NAME_RULE)
     password_hash = _hash_new_password(loaded.settings, name, from_stdin=password_stdin)
     try:
-        with transaction(loaded.settings) as db:
-            accounts.add(db, name, password_hash, is_admin=admin, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        change(loaded.settings, accounts.add, name, password_hash, is_admin=admin, now=now)
     except accounts.NameTaken as error:
         raise click.ClickException(f"an account or namespace {name} is there already") from error
     click.echo(f"added {name}")
@@ -47,8 +47,7 @@ def add(loaded: Loaded, name: str, admin: bool, password_stdin: bool) -> None:
 @with_settings
 def list_(loaded: Loaded) -> None:
     """List the accounts of people."""
-    with transaction(loaded.settings) as db:
-        people = [each for each in accounts.everyone(db) if not each.is_robot]
+    people = [each for each in change(loaded.settings, accounts.everyone) if not each.is_robot]
     print_table(
         ("name", "administrator", "state", "since"),
         [
@@ -70,8 +69,8 @@ def list_(loaded: Loaded) -> None:
 def passwd(loaded: Loaded, name: str, password_stdin: bool) -> None:
     """Set a new password. What is logged in with the old one is logged out."""
     password_hash = _hash_new_password(loaded.settings, name, from_stdin=password_stdin)
-    with transaction(loaded.settings) as db:
-        require(accounts.change_password(db, name, password_hash), f"there is no account {name}")
+    changed = change(loaded.settings, accounts.change_password, name, password_hash)
+    require(changed, f"there is no account {name}")
     click.echo(f"changed the password of {name}")
 
 
@@ -117,9 +116,8 @@ def invite(
 
 
 def _set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
-    with transaction(settings) as db:
-        found = accounts.disable(db, name, disabled=disabled, now=datetime.now(UTC))
-        require(found, f"there is no account {name}")
+    found = change(settings, accounts.disable, name, disabled=disabled, now=datetime.now(UTC))
+    require(found, f"there is no account {name}")
 
 
 def _address(settings: Settings) -> str:

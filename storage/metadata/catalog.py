@@ -141,5 +141,5 @@ def _conditions(filters: Filters) -> Sequence[ColumnElement[bool]]:
         about = repository_categories.c
         conditions.append(_C.id.in_(select(about.repository_id).where(about.category == filters.category)))
     if filters.official:
-        conditions.append(_C.name.between("library/", "library0"))
+        conditions += [_C.name >= "library/", _C.name < "library0"]
     return conditions

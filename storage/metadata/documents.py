@@ -1,29 +1,45 @@
 """What is searched of each repository: a document of words, in an index of the database's own.
 
-On SQLite that is a table of FTS5. A document's number says more than whose it is: its upper bits say how
-popular the repository is, in powers of two, and the last one whether it is private. FTS5 finds documents in
-the order of their numbers, so the most popular ones that match come first and the search can end after some,
-even where a word is in half of all documents; and what is not for the viewer is passed over by its number.
+A document's number says more than whose it is: its upper bits say how popular the repository is, in powers of
+two, and the last one whether it is private.
+
+- On SQLite the index is a table of FTS5. It finds documents in the order of their numbers, so the most
+  popular that match come first and the search can end after some, even where a word is in half of all;
+  and what is not for the viewer is passed over by its number.
+- On PostgreSQL it is a table of numbers and `tsvector`s under a GIN index. The words are cut and folded here,
+  as FTS5 does it, so that both find the same.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Self
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     ColumnElement,
     Connection,
+    Float,
+    Insert,
+    Integer,
     Select,
+    String,
     TableClause,
+    bindparam,
+    cast,
     column,
     delete,
     func,
     insert,
-    literal_column,
+    literal,
     select,
     table,
 )
+from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from storage.metadata.schema import (
     SEARCH,
@@ -55,7 +71,17 @@ _PULLS_OF_A_STAR: Final = 10
 # How much a word counts where it is found, in the order of the columns.
 _WEIGHTS: Final = {"name": 10.0, "owner": 4.0, "summary": 3.0, "categories": 3.0, "overview": 1.0}
 
-search: Final[TableClause] = table(SEARCH, column("rowid"), *(column(name) for name in _WEIGHTS))
+# The same for PostgreSQL: its four classes of words, and what each is worth, from D to A.
+_CLASSES: Final = {"name": "A", "owner": "A", "categories": "B", "summary": "C", "overview": "D"}
+_CLASS_WEIGHTS: Final = "{0.1, 0.3, 0.4, 1.0}"
+_IN_NAME: Final = "A"
+
+# Limits of a tsvector: positions, and the length of a word (in characters of four bytes at most).
+_MAX_POSITION: Final = 16_383
+_MAX_WORD: Final = 500
+
+search: Final[TableClause] = table(SEARCH, column("rowid", BigInteger), *map(column, _WEIGHTS))
+_vectors: Final[TableClause] = table(SEARCH, column("rowid", BigInteger), column("words", TSVECTOR))
 
 
 def words_in(text: str) -> tuple[str, ...]:
@@ -77,7 +103,7 @@ def refresh(db: Connection, repository_id: int) -> None:
     forget(db, repository_id)
     row = db.execute(_SOURCE.where(repositories.c.id == repository_id)).first()
     if row is not None:
-        db.execute(insert(search).values(_document(row._mapping)))
+        db.execute(_written(db, row._mapping))
 
 
 def refresh_namespace(db: Connection, namespace_id: int) -> None:
@@ -124,7 +150,7 @@ _SOURCE: Final[Select[Any]] = (
             namespaces.c.name + " " + namespaces.c.full_name + " " + func.coalesce(accounts.c.full_name, "")
         ).label("owner"),
         func.coalesce(
-            select(func.group_concat(repository_categories.c.category, " "))
+            select(func.aggregate_strings(repository_categories.c.category, " "))
             .where(repository_categories.c.repository_id == repositories.c.id)
             .scalar_subquery(),
             "",
@@ -136,7 +162,7 @@ _SOURCE: Final[Select[Any]] = (
 )
 
 
-def _document(row: Any) -> dict[str, object]:
+def _document(row: Any) -> dict[str, Any]:
     return {
         "rowid": _number(row["id"], row["is_public"], row["star_count"], row["pull_count"]),
         "name": row["name"].partition("/")[2],
@@ -144,15 +170,48 @@ def _document(row: Any) -> dict[str, object]:
     }
 
 
+def _written(db: Connection, row: Any) -> Insert:
+    document = _document(row)
+    if db.dialect.name == "sqlite":
+        return insert(search).values(document)
+    vector = cast(_vector(document), TSVECTOR)
+    return insert(_vectors).values(rowid=document["rowid"], words=vector)
+
+
+def _vector(document: Mapping[str, str]) -> str:
+    """Return the document as a tsvector is written: each word with its places and their class."""
+    places: dict[str, list[str]] = {}
+    position = 0
+    for name, kind in _CLASSES.items():
+        for word in _WORD.findall(folded(document[name])):
+            position = min(position + 1, _MAX_POSITION)
+            places.setdefault(word[:_MAX_WORD], []).append(f"{position}{kind}")
+    # Words are letters and digits: nothing in them can end the quotes.
+    return " ".join(f"'{word}':{','.join(where)}" for word, where in places.items())
+
+
+def folded(text: str) -> str:
+    """Return the text in lower case and without accents, as FTS5 compares words."""
+    decomposed = unicodedata.normalize("NFD", text)
+    plain = "".join(each for each in decomposed if not unicodedata.combining(each))
+    return unicodedata.normalize("NFC", plain).lower()
+
+
 # -- asking the index --------------------------------------------------------------------------------------
 
-REPOSITORY_ID: Final[ColumnElement[int]] = search.c.rowid.op(">>")(1).op("&")(_ID_MASK)
+
+def _bits(number: int) -> ColumnElement[int]:
+    # PostgreSQL shifts by an integer, whatever it shifts.
+    return literal(number, Integer)
+
+
+REPOSITORY_ID: Final[ColumnElement[int]] = search.c.rowid.op(">>")(_bits(1)).op("&")(_ID_MASK)
 """Whose a document is."""
 
 IS_PUBLIC: Final[ColumnElement[bool]] = search.c.rowid.op("&")(1) == 0
 """Whether it is of a public repository."""
 
-LEVEL: Final[ColumnElement[int]] = search.c.rowid.op(">>")(_LEVEL_SHIFT)
+LEVEL: Final[ColumnElement[int]] = search.c.rowid.op(">>")(_bits(_LEVEL_SHIFT))
 """How popular the repository is: about the binary logarithm of its pulls, stars included."""
 
 MAX_LEVEL: Final = _LEVELS - 1
@@ -160,17 +219,64 @@ MAX_LEVEL: Final = _LEVELS - 1
 POPULAR_FIRST: Final[ColumnElement[int]] = search.c.rowid.desc()
 """The order in which documents are found."""
 
-RELEVANCE: Final[ColumnElement[float]] = -func.bm25(literal_column(SEARCH), *_WEIGHTS.values())
-"""How much the words say of the document, the more the better."""
+
+class _Question(FunctionElement[Any]):
+    """Something asked of the index about words, in the language of each database."""
+
+    inherit_cache = True
+
+    def __init__(self, words: Sequence[str], *, in_name: bool = False) -> None:
+        # Words are letters and digits: nothing in them can end the quotes.
+        match = " AND ".join(f'"{word}"*' for word in words)
+        kinds = _IN_NAME if in_name else ""
+        query = " & ".join(f"'{folded(word)[:_MAX_WORD]}':*{kinds}" for word in words)
+        super().__init__(
+            bindparam(None, f"{{name owner}} : ({match})" if in_name else match, String, unique=True),
+            bindparam(None, query, String, unique=True),
+        )
 
 
-def holds(words: Sequence[str], *, in_name: bool = False) -> ColumnElement[bool]:
-    """Return the condition that a document holds all words, each of them or the beginning of a longer one.
+class holds(_Question):  # noqa: N801 - it is called like a function of SQL
+    """Holds where a document has all words, each of them or the beginning of a longer one.
 
     `in_name` looks at the names of repositories and owners alone.
     """
-    # Words are letters and digits: nothing in them can end the quotes.
-    expression = " AND ".join(f'"{word}"*' for word in words)
-    if in_name:
-        expression = f"{{name owner}} : ({expression})"
-    return literal_column(SEARCH).op("MATCH", is_comparison=True)(expression)
+
+    inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: object = None) -> Self:
+        """Stand as it is: SQLite finds nothing by a MATCH that is compared with something."""
+        return self
+
+
+class relevance(_Question):  # noqa: N801
+    """How much the words say of a document, the more the better."""
+
+    inherit_cache = True
+    type = Float()
+
+
+@compiles(holds, "sqlite")
+def _holds_on_sqlite(asked: holds, compiler: SQLCompiler, **options: Any) -> str:
+    match, _ = asked.clauses
+    return f"{SEARCH} MATCH {compiler.process(match, **options)}"
+
+
+@compiles(holds, "postgresql")
+def _holds_on_postgresql(asked: holds, compiler: SQLCompiler, **options: Any) -> str:
+    _, query = asked.clauses
+    return f"{SEARCH}.words @@ CAST({compiler.process(query, **options)} AS tsquery)"
+
+
+@compiles(relevance, "sqlite")
+def _relevance_on_sqlite(asked: relevance, compiler: SQLCompiler, **options: Any) -> str:
+    # FTS5 ranks by the MATCH of the same statement.
+    return f"-bm25({SEARCH}, {', '.join(map(str, _WEIGHTS.values()))})"
+
+
+@compiles(relevance, "postgresql")
+def _relevance_on_postgresql(asked: relevance, compiler: SQLCompiler, **options: Any) -> str:
+    _, query = asked.clauses
+    asked_for = f"CAST({compiler.process(query, **options)} AS tsquery)"
+    return f"ts_rank('{_CLASS_WEIGHTS}', {SEARCH}.words, {asked_for})"

@@ -9,7 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from storage.metadata.engine import open_sqlite
+from storage.metadata.sqlite import open_sqlite
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, select, tuple_, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, select, tuple_, type_coerce
 
 from storage.metadata import cards
 from storage.metadata.cards import Card
@@ -45,16 +45,24 @@ def read(
     columns = _COLUMNS[order]
     statement = select(*cards.COLUMNS).where(*conditions)
     statement = statement.order_by(*(each.asc() if order == "name" else each.desc() for each in columns))
-    if after is None:
-        return cards.read(db, db.execute(statement.limit(limit)))
     if order == "name":
-        return cards.read(db, db.execute(statement.where(_C.name > after[0]).limit(limit)))
+        behind = statement if after is None else statement.where(_C.name > after[0])
+        return cards.read(db, db.execute(behind.limit(limit)))
+    if order == "pushed":
+        return cards.read(db, _by_push(db, statement, after, limit))
+    behind = statement if after is None else statement.where(tuple_(*columns) < after)
+    return cards.read(db, db.execute(behind.limit(limit)))
+
+
+def _by_push(db: Connection, statement: Select[Any], after: Key | None, limit: int) -> Sequence[Row[Any]]:
+    """Read those that nobody has pushed to last: databases differ in where they put them."""
     rows: list[Row[Any]] = []
-    if after[0] is not None:
-        rows += db.execute(statement.where(tuple_(*columns) < after).limit(limit))
-    if order == "pushed" and len(rows) < limit:
-        # Those that nobody has pushed to come last.
-        never = _C.last_pushed_at.is_(None)
-        behind = never if after[0] is not None else never & (_C.name < after[1])
-        rows += db.execute(statement.where(behind).limit(limit - len(rows)))
-    return cards.read(db, rows)
+    never = _C.last_pushed_at.is_(None)
+    if after is None or after[0] is not None:
+        some = statement.where(_C.last_pushed_at.is_not(None))
+        behind = some if after is None else some.where(tuple_(_PUSHED, _C.name) < after)
+        rows += db.execute(behind.limit(limit))
+    if len(rows) < limit:
+        rest = never if after is None or after[0] is not None else never & (_C.name < after[1])
+        rows += db.execute(statement.where(rest).limit(limit - len(rows)))
+    return rows

@@ -397,6 +397,15 @@ login_failures: Final = Table(
     Column("failed_at", Instant, nullable=False, index=True),
 )
 
+# Keys that sign tokens, for all nodes; sealed with a secret that the database does not hold.
+signing_keys: Final = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String, primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
 leases: Final = Table(
     "leases",
     metadata,

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal, or_, se
 
 from storage.metadata import cards, documents, order
 from storage.metadata.cards import Card
-from storage.metadata.documents import LEVEL, MAX_LEVEL, RELEVANCE, REPOSITORY_ID
+from storage.metadata.documents import LEVEL, MAX_LEVEL, REPOSITORY_ID
 from storage.metadata.order import Key, Order
 from storage.metadata.repositories import Viewer, shared_with, visible_to
 from storage.metadata.schema import repositories, repository_aliases, repository_categories
@@ -151,7 +151,7 @@ class _Query:
     def popular(self, limit: int, *, in_name: bool = False) -> Sequence[_Match]:
         """Return the most popular matches."""
         statement = (
-            select(_C.id, _C.name, LEVEL, literal(0.0) if in_name else RELEVANCE)
+            select(_C.id, _C.name, LEVEL, literal(0.0) if in_name else documents.relevance(self.words))
             .select_from(documents.search)
             .join(repositories, _C.id == REPOSITORY_ID)
             .where(documents.holds(self.words, in_name=in_name), *self._shown(), visible_to(self.viewer))
@@ -203,7 +203,7 @@ class _Query:
         if self.wanted.stars > 0:
             conditions.append(stars >= self.wanted.stars)
         if self.wanted.official:
-            conditions.append(_C.name.between(_OFFICIAL, _OFFICIAL.replace("/", "0")))
+            conditions += [_C.name >= _OFFICIAL, _C.name < _OFFICIAL.replace("/", "0")]
         return conditions
 
     def _of_category(self, repository_id: ColumnElement[int]) -> Sequence[ColumnElement[bool]]:

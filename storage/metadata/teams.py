@@ -83,7 +83,8 @@ def edit(db: Connection, team_id: int, values: Mapping[str, Any]) -> None:
         TeamNameTaken: nothing was changed.
     """
     try:
-        db.execute(update(teams).where(_T.id == team_id).values(**values, version=_T.version + 1))
+        with db.begin_nested():
+            db.execute(update(teams).where(_T.id == team_id).values(**values, version=_T.version + 1))
     except IntegrityError as error:
         raise TeamNameTaken from error
 

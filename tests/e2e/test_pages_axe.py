@@ -10,7 +10,7 @@ import pytest
 
 from registry.app import make_app
 from registry.config import Settings
-from registry.installation import keys_of, open_database
+from registry.installation import keys_of, prepare_database
 from tests.test_documentation import plain
 
 from .browser import Look, Visitors, axe, first_view, scrolls_sideways
@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize("stop", [*stops()], ids=str)
 def routes_of_pages(data: Path) -> set[str]:
     """The GET routes whose handlers are among the pages, as the router has them."""
     settings = Settings.model_validate({"data": data})
-    open_database(settings).dispose()
+    prepare_database(settings)
     keys_of(settings).ensure("ES256")
 
     async def read() -> set[str]:

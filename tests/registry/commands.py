@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 
 from registry.cli import main
 from registry.config import Settings
-from registry.installation import open_database
+from registry.installation import prepare_database
 from storage.metadata.engine import Connection
+from storage.metadata.sqlite import open_sqlite
 
 
 def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -58,7 +59,8 @@ class Stored:
     def __init__(self, data: Path) -> None:
         settings: dict[str, Any] = {"data": data, "password_time_cost": 1, "password_memory_cost": 1024}
         self.settings = Settings.model_validate(settings)
-        self._engine = open_database(self.settings)
+        prepare_database(self.settings)
+        self._engine = open_sqlite(data / "longshore.db", begin="BEGIN IMMEDIATE")
 
     def __enter__(self) -> Connection:
         self._transaction = self._engine.begin()

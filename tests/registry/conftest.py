@@ -15,6 +15,8 @@ from storage.filesystem import FileStore
 from storage.metadata import documents, schema
 from storage.metadata.engine import Connection
 from storage.metadata.migrate import migrate_sqlite
+from storage.metadata.sqlite import SqliteMetadata
+from tests.postgres import PostgresServer
 from tests.registry.registries import REGISTRIES, Stores, opened
 
 # A registry syncs after every step. No test here is about disks, so none has to wait for one.
@@ -33,16 +35,47 @@ def data() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def shared_stores(data: Path) -> Iterator[Stores]:
-    with opened(data) as stores:
-        yield stores
+def sqlite_stores(data: Path) -> Iterator[Stores]:
+    stores = Stores(SqliteMetadata(data / "longshore.db"), FileStore(data))
+    yield stores
+    asyncio.run(stores.metadata.close())
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(migrated_postgres: str, postgres: PostgresServer) -> str:
+    """The URL of a database for all tests; each leaves it empty."""
+    assert migrated_postgres
+    return postgres.create("migrated")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run whatever uses `stores` on both databases."""
+    if "database" in metafunc.fixturenames:
+        kinds = [pytest.param("sqlite")]
+        if metafunc.definition.get_closest_marker("sqlite") is None:
+            kinds.append(pytest.param("postgresql", marks=pytest.mark.e2e))
+        metafunc.parametrize("database", kinds, indirect=True)
 
 
 @pytest.fixture
-async def stores(data: Path, shared_stores: Stores) -> AsyncIterator[Stores]:
+def database(request: pytest.FixtureRequest) -> str | None:
+    """The URL of the database under test; None is SQLite."""
+    dsn: str | None = None
+    if request.param == "postgresql":
+        dsn = request.getfixturevalue("shared_postgres")
+    return dsn
+
+
+@pytest.fixture
+async def stores(data: Path, database: str | None, sqlite_stores: Stores) -> AsyncIterator[Stores]:
     """The stores, empty."""
-    yield shared_stores
-    await shared_stores.metadata.write(_empty)
+    async with contextlib.AsyncExitStack() as stack:
+        # A file may stay open over all tests; connections belong to the event loop of one.
+        stores = sqlite_stores
+        if database is not None:
+            stores = await stack.enter_async_context(opened(data, database))
+        yield stores
+        await stores.metadata.write(_empty)
     for path in (data / "uploads").iterdir():
         path.unlink()
 
@@ -54,9 +87,10 @@ def _empty(db: Connection) -> None:
 
 
 @pytest.fixture
-def other_stores(data: Path, stores: Stores) -> Iterator[Stores]:
+async def other_stores(data: Path, database: str | None, stores: Stores) -> AsyncIterator[Stores]:
     """The same stores, as another process has them open."""
-    with opened(data) as others:
+    assert stores
+    async with opened(data, database) as others:
         yield others
 
 

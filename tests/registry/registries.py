@@ -4,7 +4,7 @@ A further implementation is one entry more in `REGISTRIES`.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from registry.local import DEFAULT_RULES, LocalRegistry, Rules
 from registry.names import RepositoryName
 from storage.blobs import BlobStore
 from storage.filesystem import FileStore
+from storage.metadata.databases import PostgresDatabase, SqliteDatabase
 from storage.metadata.engine import Metadata
 
 
@@ -32,14 +33,15 @@ class Stores:
         return LocalRegistry(self.metadata, self.store, rules, caller)
 
 
-@contextlib.contextmanager
-def opened(data: Path) -> Iterator[Stores]:
-    """Open the stores in a data directory, as one more process does."""
-    metadata = Metadata(data / "longshore.db")
+@contextlib.asynccontextmanager
+async def opened(data: Path, dsn: str | None = None) -> AsyncIterator[Stores]:
+    """Open the stores in a data directory, or PostgreSQL at `dsn`, as one more process does."""
+    database = SqliteDatabase(data / "longshore.db") if dsn is None else PostgresDatabase(dsn, pool_size=5)
+    metadata = database.open()
     try:
         yield Stores(metadata, FileStore(data))
     finally:
-        metadata.close()
+        await metadata.close()
 
 
 class Everything:

@@ -10,7 +10,6 @@ from auth.identity import Identity
 from registry.accounts import StoredAccounts
 from registry.installation import database_of
 from storage.metadata import access_tokens, accounts, repositories
-from storage.metadata.engine import Metadata
 from tests.registry.commands import Stored, done, isolate, refused, rows_of, run
 
 PASSWORD = "wonderland rabbit hole"
@@ -35,11 +34,11 @@ def stands_for(data: Path, secret: str) -> Identity | None:
     """Ask the server's own code whom a secret stands for."""
 
     async def find() -> Identity | None:
-        metadata = Metadata(database_of(Stored(data).settings))
+        metadata = database_of(Stored(data).settings).open()
         try:
             return await StoredAccounts(metadata, 60).find_access_token(secret)
         finally:
-            metadata.close()
+            await metadata.close()
 
     return asyncio.run(find())
 

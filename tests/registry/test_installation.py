@@ -5,11 +5,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from auth.passwords import MIN_CHARACTERS
+from registry.cli.data import change, with_metadata
 from registry.config import Settings
 from registry.installation import (
     FIRST_ADMINISTRATOR,
@@ -18,10 +20,11 @@ from registry.installation import (
     make_data_directory,
     make_first_administrator,
     metrics_of,
-    open_database,
     passwords_of,
+    prepare_database,
 )
 from storage.metadata import accounts
+from storage.metadata.databases import SqliteDatabase
 from storage.metadata.migrate import DatabaseTooNew
 from tests.e2e.clients import ROOT
 
@@ -45,18 +48,16 @@ def mode_of(path: Path) -> int:
 
 
 def test_everything_is_under_the_data_directory(settings: Settings) -> None:
-    assert database_of(settings) == settings.data / "longshore.db"
+    assert database_of(settings) == SqliteDatabase(settings.data / "longshore.db")
     assert metrics_of(settings).parent == settings.data / "metrics"
     keys_of(settings).ensure("ES256")
     assert [path.parent for path in settings.data.rglob("*.pem")] == [settings.data / "keys"]
 
 
 def test_database_is_made_for_its_owner_alone(settings: Settings) -> None:
-    engine = open_database(settings)
-    with engine.begin() as db:
-        assert accounts.everyone(db) == []
-        modes = {path.name: mode_of(path) for path in settings.data.iterdir()}
-    engine.dispose()
+    prepare_database(settings)
+    assert change(settings, accounts.everyone) == []
+    modes = {path.name: mode_of(path) for path in settings.data.iterdir()}
     assert mode_of(settings.data) == 0o700
     assert set(modes) >= {"longshore.db"}
     assert set(modes.values()) == {0o600}
@@ -74,37 +75,25 @@ def test_directory_that_is_there_stays_as_it_is(settings: Settings) -> None:
 def test_file_in_the_place_of_the_directory(tmp_path: Path, below: str) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(NotADirectoryError) as caught:
-        open_database(installed_in(tmp_path / "data" / below))
+        prepare_database(installed_in(tmp_path / "data" / below))
     assert str(tmp_path / "data") in str(caught.value.filename)
 
 
 def test_database_of_a_newer_program_is_left_alone(settings: Settings) -> None:
-    engine = open_database(settings)
-    with engine.begin() as db:
-        db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    engine.dispose()
+    change(settings, lambda db: db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseTooNew, match=r"revision 9999.*newer"):
-        open_database(settings)
+        prepare_database(settings)
 
 
 # -- the first administrator -----------------------------------------------------------------------------
 
 
 def first_administrator(settings: Settings) -> str | None:
-    engine = open_database(settings)
-    try:
-        return make_first_administrator(settings, engine)
-    finally:
-        engine.dispose()
+    return with_metadata(settings, partial(make_first_administrator, settings))
 
 
 def account_of(settings: Settings, name: str) -> accounts.Account | None:
-    engine = open_database(settings)
-    try:
-        with engine.begin() as db:
-            return accounts.find(db, name)
-    finally:
-        engine.dispose()
+    return change(settings, accounts.find, name)
 
 
 def logs_in(settings: Settings, password: str) -> bool:
@@ -135,10 +124,7 @@ def test_first_administrator_gets_the_password_of_the_settings(tmp_path: Path) -
 
 
 def test_no_first_administrator_where_there_is_anybody(settings: Settings) -> None:
-    engine = open_database(settings)
-    with engine.begin() as db:
-        accounts.add(db, "alice", "!", is_admin=False, now=datetime.now(UTC))
-    engine.dispose()
+    change(settings, accounts.add, "alice", "!", is_admin=False, now=datetime.now(UTC))
     assert first_administrator(settings) is None
     assert account_of(settings, FIRST_ADMINISTRATOR) is None
 

@@ -247,17 +247,19 @@ async def test_more_uploads_than_are_remembered(stores: Stores, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("before", [b"", CONTENT[:4], CONTENT])
-async def test_upload_goes_on_after_a_restart(data: Path, stores: Stores, before: bytes) -> None:
+async def test_upload_goes_on_after_a_restart(
+    data: Path, database: str | None, stores: Stores, before: bytes
+) -> None:
     upload_id = await start(stores.registry(), before)
-    with opened(data) as restarted:
+    async with opened(data, database) as restarted:
         assert await offset_of(restarted.registry(), upload_id) == len(before)
         await complete(restarted.registry(), upload_id, CONTENT)
     assert await read_blob(stores.registry(), APP, DIGEST) == CONTENT
 
 
-async def test_content_is_there_after_a_restart(data: Path, stores: Stores) -> None:
+async def test_content_is_there_after_a_restart(data: Path, database: str | None, stores: Stores) -> None:
     await push(stores.registry(), {APP: index(image(layers=[b"a"]), tags=["v1"])})
-    with opened(data) as restarted:
+    async with opened(data, database) as restarted:
         await pull(restarted.registry(), APP, Tag("v1"))
 
 
@@ -270,6 +272,7 @@ def _copy_as_a_crash_leaves_it(data: Path, to: Path) -> None:
     shutil.copytree(data / "uploads", to / "uploads", dirs_exist_ok=True)
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("small_sizes")
 async def test_crash_costs_what_came_after_the_last_checkpoint(data: Path, stores: Stores) -> None:
     registry, content = stores.registry(), bytes(range(200))
@@ -286,7 +289,7 @@ async def test_crash_costs_what_came_after_the_last_checkpoint(data: Path, store
 
         await registry.append_upload(APP, upload_id, Chunk(crashing()))
         await FileStore(crashed).prepare()
-        with opened(crashed) as after:
+        async with opened(crashed) as after:
             assert 60 <= await offset_of(after.registry(), upload_id) < 100
             await complete(after.registry(), upload_id, content)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Concatenate, Final, ParamSpec
 
 from storage.metadata import login_failures
-from storage.metadata.engine import Metadata
 from storage.metadata.migrate import migrate_sqlite
+from storage.metadata.sqlite import SqliteMetadata
 from tests.storage.stores import STORES
 
 P = ParamSpec("P")
@@ -94,11 +94,11 @@ def count(together: Barrier, path: Path, key: str, times: int) -> None:
     """Count up, a transaction each time, while others do the same."""
 
     async def run() -> None:
-        metadata = Metadata(path)
+        metadata = SqliteMetadata(path)
         together.wait()
         for _ in range(times):
             await metadata.write(login_failures.record, [key], forget_before=NOW, now=NOW)
-        metadata.close()
+        await metadata.close()
 
     asyncio.run(run())
 

@@ -22,10 +22,10 @@ from auth.keys import KeyDirectory
 from auth.policy import Role
 from registry.app import make_runner
 from registry.config import Settings
-from registry.installation import database_of, keys_of, passwords_of
+from registry.installation import keys_of, passwords_of
 from storage.digest import Digest
 from storage.metadata import accounts, repositories
-from storage.metadata.engine import open_sqlite
+from storage.metadata.sqlite import open_sqlite
 
 T = TypeVar("T")
 
@@ -243,7 +243,7 @@ async def serve(settings: Settings) -> AsyncIterator[Live]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port: int = runner.addresses[0][1]
-    engine = open_sqlite(database_of(settings), begin="BEGIN IMMEDIATE")
+    engine = open_sqlite(settings.data / "longshore.db", begin="BEGIN IMMEDIATE")
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     try:
         async with aiohttp.ClientSession(

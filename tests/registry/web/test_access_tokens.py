@@ -16,7 +16,7 @@ from registry.access_tokens import AccessTokens, NewToken
 from registry.organizations import Organizations
 from storage.digest import Digest
 from storage.metadata import accounts, schema
-from storage.metadata.engine import Metadata
+from storage.metadata.sqlite import SqliteMetadata
 from tests.registry.web.content import push_image
 from tests.registry.web.live import Answer, Client, Live, basic, password_of
 
@@ -71,7 +71,7 @@ async def hub(live: Live) -> AsyncIterator[Hub]:
     for each in ("ann", "bob"):
         live.add_account(each)
     live.add_account("root", is_admin=True)
-    metadata = Metadata(live.data / "longshore.db")
+    metadata = SqliteMetadata(live.data / "longshore.db")
     try:
         account = await metadata.lookup(accounts.find, "ann")
         assert account is not None
@@ -85,7 +85,7 @@ async def hub(live: Live) -> AsyncIterator[Hub]:
         live.publish("bob/shown")
         yield Hub(live, AccessTokens(metadata), ann)
     finally:
-        metadata.close()
+        await metadata.close()
 
 
 def scope(repository: str, actions: str = "*") -> str:

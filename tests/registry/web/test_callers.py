@@ -1,7 +1,7 @@
 """Who a request of the interface or of the pages comes from."""
 
 import base64
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from registry.web.errors import error_middleware
 from registry.web.origin import Origins
 from storage.metadata import accounts, schema
 from storage.metadata.engine import Metadata
+from storage.metadata.sqlite import SqliteMetadata
 from tests.registry.accounts import NOW
 
 CHEAP: Final = Passwords(time_cost=1, memory_cost=8, parallelism=1)
@@ -82,10 +83,10 @@ class Hub:
 
 
 @pytest.fixture
-def metadata(data: Path) -> Iterator[Metadata]:
-    metadata = Metadata(data / "longshore.db")
+async def metadata(data: Path) -> AsyncIterator[Metadata]:
+    metadata = SqliteMetadata(data / "longshore.db")
     yield metadata
-    metadata.close()
+    await metadata.close()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from auth.identity import SYSTEM
 from auth.policy import Role
 from registry.catalog import Catalog, RepositoryEdit
 from registry.statistics import Statistics
-from storage.metadata.engine import Metadata
+from storage.metadata.sqlite import SqliteMetadata
 from tests.registry.web.conftest import Serving
 from tests.registry.web.content import image, push_image
 from tests.registry.web.live import Client, Live
@@ -28,9 +28,9 @@ async def catalog(live: Live) -> AsyncIterator[Catalog]:
     await push_image(owner, APP, "v1", "v2")
     live.grant(Role.READ, APP, "reader")
     live.grant(Role.WRITE, "team", "writer")
-    metadata = Metadata(live.data / "longshore.db")
+    metadata = SqliteMetadata(live.data / "longshore.db")
     yield Catalog(metadata)
-    metadata.close()
+    await metadata.close()
 
 
 async def pusher(live: Live, name: str = APP) -> Client:
@@ -118,9 +118,9 @@ async def test_strangers_do_not_hear_of_archives(live: Live, catalog: Catalog) -
 async def test_archived_without_access_control(serving: Serving) -> None:
     async with serving(auth="off") as live:
         await push_image(live.client, APP, "v1")
-        metadata = Metadata(live.data / "longshore.db")
+        metadata = SqliteMetadata(live.data / "longshore.db")
         await Catalog(metadata).edit(SYSTEM, APP, RepositoryEdit(archived=True))
-        metadata.close()
+        await metadata.close()
         answer = await live.client.post(f"/v2/{APP}/blobs/uploads/")
         assert answer.outcome == (403, "DENIED")
         assert "archived" in answer.json()["errors"][0]["message"]
@@ -176,10 +176,10 @@ async def test_counts_are_written_when_the_server_stops(serving: Serving) -> Non
         (await live.client.head(f"{MANIFEST}/v1")).expect(200)
         data = live.data
         await live.runner.cleanup()
-        metadata = Metadata(data / "longshore.db")
+        metadata = SqliteMetadata(data / "longshore.db")
         found: Any = await Statistics(metadata).by_tag(SYSTEM, APP)
         card = (await Catalog(metadata).repository(SYSTEM, APP)).card
-        metadata.close()
+        await metadata.close()
     assert [(each.tag, each.pulls, each.checks, each.pushes) for each in found] == [("v1", 3, 1, 1)]
     assert card.pulls == 3
     assert card.last_pulled_at is not None

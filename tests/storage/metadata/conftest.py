@@ -1,11 +1,17 @@
+"""Databases for the tests of query functions: every one of them runs on SQLite and on PostgreSQL."""
+
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol
 from sqlalchemy import Connection
+from sqlalchemy.util import greenlet_spawn
 
-from storage.metadata.engine import Metadata, open_sqlite
 from storage.metadata.migrate import migrate_sqlite
+from storage.metadata.sqlite import SqliteMetadata, open_sqlite
+from tests.postgres import connected
 
 
 @pytest.fixture(scope="session")
@@ -25,17 +31,43 @@ def path(tmp_path: Path, migrated: bytes) -> Path:
     return path
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run whatever uses `db` on both databases."""
+    if "db" in metafunc.fixturenames:
+        kinds = [pytest.param("sqlite")]
+        if metafunc.definition.get_closest_marker("sqlite") is None:
+            kinds.append(pytest.param("postgresql", marks=pytest.mark.e2e))
+        metafunc.parametrize("db", kinds, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test on PostgreSQL where synchronous statements can wait for the asynchronous driver."""
+    call = getattr(item, "callspec", None)
+    if call is None or call.params.get("db") != "postgresql":
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    asyncio.run(greenlet_spawn(runtestprotocol, item, nextitem=nextitem))
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
 @pytest.fixture
-def db(path: Path) -> Iterator[Connection]:
+def db(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """A connection in a transaction, for query functions."""
-    engine = open_sqlite(path, begin="BEGIN IMMEDIATE")
-    with engine.connect() as connection:
-        yield connection
-    engine.dispose()
+    if request.param == "postgresql":
+        # One database for all tests: none of them commits.
+        with connected(request.getfixturevalue("migrated_postgres")) as connection:
+            yield connection
+    else:
+        engine = open_sqlite(request.getfixturevalue("path"), begin="BEGIN IMMEDIATE")
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
 
 
 @pytest.fixture
-def metadata(path: Path) -> Iterator[Metadata]:
-    metadata = Metadata(path)
+def metadata(path: Path) -> Iterator[SqliteMetadata]:
+    metadata = SqliteMetadata(path)
     yield metadata
-    metadata.close()
+    asyncio.run(metadata.close())

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Inspector, inspect, select
 from sqlalchemy.exc import OperationalError
 
 from storage.metadata import accounts, repositories
-from storage.metadata.engine import open_sqlite
 from storage.metadata.migrate import DatabaseTooNew, migrate_sqlite
 from storage.metadata.schema import is_of_the_schema, metadata, namespaces
+from storage.metadata.sqlite import open_sqlite
+from tests.postgres import connected
 from tests.storage.metadata.content import NOW
 from tests.storage.processes import migrate, run_together
 
@@ -41,8 +42,13 @@ def execute(path: Path, statement: str) -> None:
 
 
 @pytest.fixture
-def from_schema(tmp_path: Path) -> Iterator[Connection]:
-    """A database that the tables of `schema` made, to hold migrated ones against."""
+def from_schema(request: pytest.FixtureRequest, db: Connection, tmp_path: Path) -> Iterator[Connection]:
+    """A database of the same kind that the tables of `schema` made, to hold migrated ones against."""
+    if db.dialect.name == "postgresql":
+        with connected(request.getfixturevalue("postgres").create()) as connection:
+            metadata.create_all(connection)
+            yield connection
+        return
     engine = open_sqlite(tmp_path / "schema.db", begin="BEGIN IMMEDIATE")
     with engine.connect() as connection:
         metadata.create_all(connection)
@@ -56,7 +62,8 @@ def test_fresh_database_is_the_schema(db: Connection) -> None:
 
 
 def test_fresh_database_has_the_tables_of_the_schema(db: Connection) -> None:
-    assert sorted(inspect(db).get_table_names()) == sorted([*TABLES, *INDEX_OF_WORDS, "alembic_version"])
+    index = INDEX_OF_WORDS if db.dialect.name == "sqlite" else ["search"]
+    assert sorted(inspect(db).get_table_names()) == sorted([*TABLES, *index, "alembic_version"])
 
 
 def structure(inspector: Inspector, table: str) -> dict[str, object]:

@@ -56,8 +56,8 @@ def test_every_constraint_has_a_name() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        "repositories (namespace_id, name, is_public, created_at) VALUES (99, 'a/b', 1, 0)",
-        "repositories (namespace_id, name, is_public, created_at) VALUES (1, NULL, 1, 0)",
+        "repositories (namespace_id, name, is_public, created_at) VALUES (99, 'a/b', true, 0)",
+        "repositories (namespace_id, name, is_public, created_at) VALUES (1, NULL, true, 0)",
         "namespaces (name, created_at) VALUES ('library', 0)",
         "blob_links VALUES (99, 'sha256:x', 0)",
         "manifests VALUES (99, 'sha256:x', '', 0, NULL, NULL, NULL, 0, NULL, '')",

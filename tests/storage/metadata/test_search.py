@@ -13,7 +13,6 @@ from sqlalchemy import text as sql
 
 from storage.metadata import documents, migrate, repositories, search
 from storage.metadata.accounts import edit as edit_account
-from storage.metadata.engine import open_sqlite
 from storage.metadata.order import Order, key_of
 from storage.metadata.organizations import edit as edit_organization
 from storage.metadata.repositories import Viewer
@@ -28,6 +27,7 @@ from storage.metadata.schema import (
 )
 from storage.metadata.schema import repositories as rows
 from storage.metadata.search import MAX_FOUND, Sort, Wanted
+from storage.metadata.sqlite import open_sqlite
 from tests.storage.metadata.content import NOW, SECOND, add_account, add_repository
 
 EVERYBODY: Final = Viewer()
@@ -535,6 +535,7 @@ def test_migration_writes_the_documents_of_what_is_there(tmp_path: Path) -> None
     engine.dispose()
 
 
+@pytest.mark.sqlite
 def test_id_that_comes_again_has_no_old_words(db: Connection) -> None:
     """SQLite gives the id of a repository that is gone to the next one."""
     first = add(db, "ann/old", "ancient")

@@ -87,6 +87,7 @@ def test_absent_tag(db: Connection, app: int) -> None:
     assert not tag_listing.deprecate(db, app, "other", "text")
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("sort", ORDERS)
 @pytest.mark.parametrize("q", ["", "v"])
 def test_listing_sorts_nothing(db: Connection, app: int, sort: Sort, q: str) -> None:

@@ -37,6 +37,10 @@ def upgrade() -> None:
             "tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3')"
         )
         _fill()
+    else:
+        # A database of another kind is new: it has nothing yet that could be filled in.
+        op.execute("CREATE TABLE search (rowid bigint PRIMARY KEY, words tsvector NOT NULL)")
+        op.execute("CREATE INDEX ix_search_words ON search USING gin (words)")
 
 
 def _fill() -> None:

@@ -13,7 +13,7 @@ from tests.registry.web.pages.site import Site, fill, make_site
 async def site(data: Path) -> AsyncIterator[Site]:
     """The public pages, with something to look at."""
     await FileStore(data).prepare()
-    with opened(data) as stores:
+    async with opened(data) as stores:
         app, catalog, pages, people = await make_site(stores)
         async with TestClient(TestServer(app)) as client:
             site = Site(client, catalog, stores, pages, people)

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from storage.metadata import login_failures, repositories
-from storage.metadata.engine import Metadata, MetadataFull, in_transaction, insert
+from storage.metadata.engine import MetadataFull, insert
 from storage.metadata.repositories import NamespaceMissing
 from storage.metadata.schema import leases
+from storage.metadata.sqlite import SqliteMetadata, in_transaction
 from tests.storage.metadata.content import NOW, add_repository
 from tests.storage.processes import NOW as NOW_OF_OTHERS
 from tests.storage.processes import count, run_together
@@ -47,7 +48,7 @@ def names_outside(path: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def writer_kept_waiting(metadata: Metadata) -> AsyncIterator[None]:
+async def writer_kept_waiting(metadata: SqliteMetadata) -> AsyncIterator[None]:
     """Keep the writer at work, so that what is submitted meanwhile waits together."""
     at_work, go = threading.Event(), threading.Event()
 
@@ -72,12 +73,12 @@ async def let_tasks_begin() -> None:
 # What is written is seen
 
 
-async def test_write_returns_the_value(metadata: Metadata) -> None:
+async def test_write_returns_the_value(metadata: SqliteMetadata) -> None:
     assert await metadata.write(add, "library/app") == 1
     assert await metadata.write(names) == ["library/app"]
 
 
-async def test_commit_is_seen_at_once(metadata: Metadata, path: Path) -> None:
+async def test_commit_is_seen_at_once(metadata: SqliteMetadata, path: Path) -> None:
     for number in range(20):
         name = f"library/app-{number}"
         await metadata.write(add, name)
@@ -86,13 +87,13 @@ async def test_commit_is_seen_at_once(metadata: Metadata, path: Path) -> None:
         assert name in names_outside(path)
 
 
-async def test_lookup_sees_what_another_process_committed(metadata: Metadata, path: Path) -> None:
+async def test_lookup_sees_what_another_process_committed(metadata: SqliteMetadata, path: Path) -> None:
     assert await metadata.lookup(login_failures.find, ["key"]) == {}
     assert await asyncio.to_thread(run_together, 1, count, path, "key", 1) == [0]
     assert "key" in await metadata.lookup(login_failures.find, ["key"])
 
 
-async def test_arguments_are_passed_on(metadata: Metadata) -> None:
+async def test_arguments_are_passed_on(metadata: SqliteMetadata) -> None:
     def echo(_: Connection, /, *args: int, **kwargs: int) -> tuple[object, object]:
         return args, kwargs
 
@@ -100,7 +101,7 @@ async def test_arguments_are_passed_on(metadata: Metadata) -> None:
         assert await run(echo, 1, 2, three=3) == ((1, 2), {"three": 3})
 
 
-async def test_readers_see_the_old_state_while_a_write_is_under_way(metadata: Metadata) -> None:
+async def test_readers_see_the_old_state_while_a_write_is_under_way(metadata: SqliteMetadata) -> None:
     added, go = threading.Event(), threading.Event()
 
     def add_slowly(db: Connection) -> None:
@@ -117,7 +118,7 @@ async def test_readers_see_the_old_state_while_a_write_is_under_way(metadata: Me
     assert (await metadata.lookup(names), await metadata.read(names)) == (["library/app"], ["library/app"])
 
 
-async def test_read_is_a_snapshot(metadata: Metadata) -> None:
+async def test_read_is_a_snapshot(metadata: SqliteMetadata) -> None:
     begun, go = threading.Event(), threading.Event()
 
     def read_twice(db: Connection) -> tuple[list[str], list[str]]:
@@ -134,7 +135,7 @@ async def test_read_is_a_snapshot(metadata: Metadata) -> None:
     assert await metadata.read(names) == ["library/app"]
 
 
-async def test_several_reads_run_at_the_same_time(metadata: Metadata) -> None:
+async def test_several_reads_run_at_the_same_time(metadata: SqliteMetadata) -> None:
     together = threading.Barrier(3, timeout=60)
 
     def meet(db: Connection) -> list[str]:
@@ -147,7 +148,7 @@ async def test_several_reads_run_at_the_same_time(metadata: Metadata) -> None:
 # Failures
 
 
-async def test_exception_comes_through_unchanged(metadata: Metadata) -> None:
+async def test_exception_comes_through_unchanged(metadata: SqliteMetadata) -> None:
     error = NamespaceMissing("nowhere")
     for run in (metadata.lookup, metadata.read, metadata.write):
         with pytest.raises(NamespaceMissing) as raised:
@@ -160,20 +161,22 @@ def throw(_: Connection, error: Exception) -> None:
     raise error
 
 
-async def test_failed_statement_leaves_the_connection_usable(metadata: Metadata) -> None:
+async def test_failed_statement_leaves_the_connection_usable(metadata: SqliteMetadata) -> None:
     for run in (metadata.lookup, metadata.read, metadata.write):
         with pytest.raises(OperationalError, match="no such table"):
             await run(lambda db: db.execute(text("SELECT 1 FROM nowhere")))
         assert await run(names) == []
 
 
-async def test_failed_write_is_rolled_back(metadata: Metadata) -> None:
+async def test_failed_write_is_rolled_back(metadata: SqliteMetadata) -> None:
     with pytest.raises(ValueError, match="no"):
         await metadata.write(fail, "library/app", ValueError("no"))
     assert await metadata.lookup(names) == []
 
 
-async def test_failed_write_leaves_the_others_of_its_group_alone(metadata: Metadata, path: Path) -> None:
+async def test_failed_write_leaves_the_others_of_its_group_alone(
+    metadata: SqliteMetadata, path: Path
+) -> None:
     errors = {number: ValueError(number) for number in (0, 7, 8, 29)}
 
     def write(db: Connection, number: int) -> int:
@@ -190,7 +193,7 @@ async def test_failed_write_leaves_the_others_of_its_group_alone(metadata: Metad
     assert names_outside(path) == [f"library/app-{number}" for number in good]
 
 
-async def test_broken_constraint_leaves_the_others_of_its_group_alone(metadata: Metadata) -> None:
+async def test_broken_constraint_leaves_the_others_of_its_group_alone(metadata: SqliteMetadata) -> None:
     def break_constraint(db: Connection) -> None:
         add(db, "library/broken")
         db.execute(text("INSERT INTO namespaces (name, created_at) VALUES ('library', 0)"))
@@ -216,7 +219,7 @@ def fill_disk(db: Connection) -> None:
         db.execute(text("PRAGMA max_page_count = 1000000"))
 
 
-async def full_disk_in_a_group(metadata: Metadata) -> list[object]:
+async def full_disk_in_a_group(metadata: SqliteMetadata) -> list[object]:
     async with writer_kept_waiting(metadata):
         writes: list[asyncio.Task[object]] = [
             asyncio.create_task(metadata.write(add, "library/one")),
@@ -226,7 +229,7 @@ async def full_disk_in_a_group(metadata: Metadata) -> list[object]:
     return list(await asyncio.gather(*writes, return_exceptions=True))
 
 
-async def test_nothing_of_a_group_is_called_done_when_the_disk_is_full(metadata: Metadata) -> None:
+async def test_nothing_of_a_group_is_called_done_when_the_disk_is_full(metadata: SqliteMetadata) -> None:
     results = await full_disk_in_a_group(metadata)
     assert [type(result) for result in results] == [MetadataFull] * 3
     assert await metadata.lookup(names) == []
@@ -234,14 +237,16 @@ async def test_nothing_of_a_group_is_called_done_when_the_disk_is_full(metadata:
     assert await metadata.lookup(names) == ["library/later"]
 
 
-async def test_full_disk_is_named(metadata: Metadata) -> None:
+async def test_full_disk_is_named(metadata: SqliteMetadata) -> None:
     assert "database or disk is full" in str(await full_disk_in_a_group(metadata))
 
 
 # Groups
 
 
-async def test_waiting_writes_share_transactions_of_bounded_size(metadata: Metadata, path: Path) -> None:
+async def test_waiting_writes_share_transactions_of_bounded_size(
+    metadata: SqliteMetadata, path: Path
+) -> None:
     def write(db: Connection, number: int) -> int:
         add(db, f"library/app-{number}")
         return len(names_outside(path))
@@ -251,13 +256,13 @@ async def test_waiting_writes_share_transactions_of_bounded_size(metadata: Metad
     assert await asyncio.gather(*writes) == [0] * GROUP + [GROUP] * GROUP + [2 * GROUP]
 
 
-async def test_writes_happen_in_the_order_of_asking(metadata: Metadata) -> None:
+async def test_writes_happen_in_the_order_of_asking(metadata: SqliteMetadata) -> None:
     wanted = [f"library/app-{number}" for number in range(3 * GROUP)]
     await asyncio.gather(*(metadata.write(add, name) for name in wanted))
     assert await metadata.read(names) == wanted
 
 
-async def test_write_sees_the_one_before_it_in_the_group(metadata: Metadata) -> None:
+async def test_write_sees_the_one_before_it_in_the_group(metadata: SqliteMetadata) -> None:
     async with writer_kept_waiting(metadata):
         writes = [asyncio.create_task(metadata.write(add, "library/app")) for _ in range(3)]
     assert await asyncio.gather(*writes) == [1, 1, 1]
@@ -266,7 +271,7 @@ async def test_write_sees_the_one_before_it_in_the_group(metadata: Metadata) -> 
 # Askers that go away
 
 
-async def test_write_whose_asker_left_before_its_turn_does_not_happen(metadata: Metadata) -> None:
+async def test_write_whose_asker_left_before_its_turn_does_not_happen(metadata: SqliteMetadata) -> None:
     async with writer_kept_waiting(metadata):
         gone = asyncio.create_task(metadata.write(add, "library/gone"))
         stays = asyncio.create_task(metadata.write(add, "library/stays"))
@@ -277,7 +282,7 @@ async def test_write_whose_asker_left_before_its_turn_does_not_happen(metadata: 
     assert await metadata.lookup(names) == ["library/stays"]
 
 
-async def test_asker_that_leaves_while_its_write_runs_waits_for_it(metadata: Metadata) -> None:
+async def test_asker_that_leaves_while_its_write_runs_waits_for_it(metadata: SqliteMetadata) -> None:
     begun, go = threading.Event(), threading.Event()
 
     def add_two_slowly(db: Connection) -> None:
@@ -301,13 +306,13 @@ async def test_asker_that_leaves_while_its_write_runs_waits_for_it(metadata: Met
 # Several processes
 
 
-async def test_processes_lose_no_write_of_each_other(metadata: Metadata, path: Path) -> None:
+async def test_processes_lose_no_write_of_each_other(metadata: SqliteMetadata, path: Path) -> None:
     assert await asyncio.to_thread(run_together, 3, count, path, "key", 100) == [0, 0, 0]
     assert await metadata.lookup(login_failures.find, ["key"]) == {"key": (300, NOW_OF_OTHERS)}
 
 
-async def test_two_open_databases_lose_no_write_of_each_other(metadata: Metadata, path: Path) -> None:
-    other = Metadata(path)
+async def test_two_open_databases_lose_no_write_of_each_other(metadata: SqliteMetadata, path: Path) -> None:
+    other = SqliteMetadata(path)
     try:
         await asyncio.gather(
             *(
@@ -317,7 +322,7 @@ async def test_two_open_databases_lose_no_write_of_each_other(metadata: Metadata
             )
         )
     finally:
-        other.close()
+        await other.close()
     assert await metadata.lookup(login_failures.find, ["key"]) == {"key": (200, NOW)}
 
 
@@ -325,11 +330,12 @@ async def test_two_open_databases_lose_no_write_of_each_other(metadata: Metadata
 
 
 async def test_close_finishes_what_was_asked_for(path: Path) -> None:
-    metadata = Metadata(path)
+    metadata = SqliteMetadata(path)
     async with writer_kept_waiting(metadata):
         writes = [asyncio.create_task(metadata.write(add, f"library/app-{n}")) for n in range(2 * GROUP)]
         await let_tasks_begin()
-        closing = asyncio.create_task(asyncio.to_thread(metadata.close))
+        closing = asyncio.create_task(metadata.close())
+        await let_tasks_begin()
     await closing
     assert len(names_outside(path)) == 2 * GROUP
     assert await asyncio.gather(*writes) == list(range(1, 2 * GROUP + 1))
@@ -337,17 +343,17 @@ async def test_close_finishes_what_was_asked_for(path: Path) -> None:
 
 def test_close_lets_go_of_every_file_and_thread(path: Path) -> None:
     before = set(threading.enumerate())
-    metadata = Metadata(path)
+    metadata = SqliteMetadata(path)
     asyncio.run(metadata.write(add, "library/app"))
     asyncio.run(metadata.read(names))
-    metadata.close()
+    asyncio.run(metadata.close())
     assert set(threading.enumerate()) <= before
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 async def test_write_after_close_is_refused(path: Path) -> None:
-    metadata = Metadata(path)
-    metadata.close()
+    metadata = SqliteMetadata(path)
+    await metadata.close()
     late = asyncio.create_task(metadata.write(add, "library/app"))
     await asyncio.wait([late], timeout=0.1)
     refused = late.done()
@@ -359,7 +365,7 @@ async def test_write_after_close_is_refused(path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["lookup", "read", "write"])
-async def test_every_connection_is_durable(metadata: Metadata, way: str) -> None:
+async def test_every_connection_is_durable(metadata: SqliteMetadata, way: str) -> None:
     def settings(db: Connection) -> list[object]:
         pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         return [db.execute(text(f"PRAGMA {pragma}")).scalar() for pragma in pragmas]
@@ -368,7 +374,7 @@ async def test_every_connection_is_durable(metadata: Metadata, way: str) -> None
     assert await ways[way](settings) == ["wal", 2, 1, 30_000]
 
 
-async def test_lookup_alone_leaves_no_transaction_open(metadata: Metadata) -> None:
+async def test_lookup_alone_leaves_no_transaction_open(metadata: SqliteMetadata) -> None:
     def open_after_a_statement(db: Connection) -> bool:
         names(db)
         return in_transaction(db)
@@ -387,10 +393,10 @@ def open_umask() -> Iterator[None]:
 
 @pytest.mark.usefixtures("open_umask")
 async def test_other_accounts_of_the_machine_cannot_read_it(tmp_path: Path) -> None:
-    metadata = Metadata(tmp_path / "new.db")
+    metadata = SqliteMetadata(tmp_path / "new.db")
     await metadata.write(lambda db: db.execute(text("CREATE TABLE t (x)")))
     modes = modes_in(tmp_path)
-    metadata.close()
+    await metadata.close()
     assert modes == {"new.db": 0o600, "new.db-wal": 0o600, "new.db-shm": 0o600}
 
 
@@ -406,9 +412,9 @@ def sizes_under(root: Path) -> dict[str, int]:
 async def test_database_lies_where_it_was_told(tmp_path: Path, name: str) -> None:
     directory = tmp_path / name
     directory.mkdir()
-    metadata = Metadata(directory / "new.db")
+    metadata = SqliteMetadata(directory / "new.db")
     await metadata.write(lambda db: db.execute(text("CREATE TABLE t (x)")))
-    metadata.close()
+    await metadata.close()
     assert sizes_under(tmp_path).keys() == {f"{name}/new.db"}
     assert sizes_under(tmp_path)[f"{name}/new.db"] > 0
 
