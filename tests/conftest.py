@@ -1,13 +1,12 @@
 """Servers that tests of several folders use: one for each test process, started when first asked for."""
 
-import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from storage.metadata.postgresql import migrate_postgres
-from tests.postgres import PostgresServer, running_postgres
+from tests.postgres import PostgresServer, aside, running_postgres
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +21,5 @@ def migrated_postgres(postgres: PostgresServer) -> str:
     """The URL of a database that the migrations made; who commits makes a copy: `create("migrated")`."""
     postgres.execute("CREATE DATABASE migrated")
     dsn = postgres.dsn("migrated")
-    # In a thread: an event loop may be running in this one.
-    with ThreadPoolExecutor(1) as threads:
-        threads.submit(lambda: asyncio.run(migrate_postgres(dsn))).result()
+    aside(partial(migrate_postgres, dsn))
     return dsn

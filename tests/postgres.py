@@ -7,11 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 from sqlalchemy import Connection
@@ -61,9 +61,7 @@ class PostgresServer:
             finally:
                 await connection.close()
 
-        # In a thread: a test's event loop may be running in this one.
-        with ThreadPoolExecutor(1) as threads:
-            threads.submit(lambda: asyncio.run(run())).result()
+        aside(run)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -102,6 +100,12 @@ def running_postgres() -> Iterator[PostgresServer]:
             server.stop("immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def aside(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run something asynchronous to its end in a thread: an event loop may be running in this one."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(lambda: asyncio.run(work())).result()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from storage.metadata import documents, schema
 from storage.metadata.engine import Connection
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata
-from tests.postgres import PostgresServer
+from tests.postgres import PostgresServer, aside
 from tests.registry.registries import REGISTRIES, Stores, opened
 
 # A registry syncs after every step. No test here is about disks, so none has to wait for one.
@@ -38,7 +38,7 @@ def data() -> Iterator[Path]:
 def sqlite_stores(data: Path) -> Iterator[Stores]:
     stores = Stores(SqliteMetadata(data / "longshore.db"), FileStore(data))
     yield stores
-    asyncio.run(stores.metadata.close())
+    aside(stores.metadata.close)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata, open_sqlite
-from tests.postgres import connected
+from tests.postgres import aside, connected
 
 
 @pytest.fixture(scope="session")
@@ -70,4 +70,4 @@ def db(request: pytest.FixtureRequest) -> Iterator[Connection]:
 def metadata(path: Path) -> Iterator[SqliteMetadata]:
     metadata = SqliteMetadata(path)
     yield metadata
-    asyncio.run(metadata.close())
+    aside(metadata.close)
