@@ -7,11 +7,11 @@ several situations, each has a row of its own with its own status.
 from enum import Enum
 from typing import Any, Final
 
-from storage.blobs import StoreFull
+from storage.blobs import BlobTooLarge, StoreFull, StoreUnavailable
 from storage.digest import Digest
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 
-# Seconds that a database which another process holds, or whose disk stumbles, is given.
+# Seconds that a store which does not answer, or a database which another process holds, is given.
 _RETRY_AFTER: Final = 5
 
 
@@ -94,7 +94,9 @@ def of_storage(error: Exception) -> RegistryError | None:
     match error:
         case MetadataFull() | StoreFull():
             return RegistryError(Problem.STORE_FULL)
-        case MetadataUnavailable():
+        case BlobTooLarge():
+            return RegistryError(Problem.BODY_TOO_LARGE, str(error))
+        case MetadataUnavailable() | StoreUnavailable():
             return RegistryError(Problem.UNAVAILABLE, retry_after=_RETRY_AFTER)
     return None
 

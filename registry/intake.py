@@ -11,10 +11,8 @@ from storage.digest import Digest, RunningDigest
 # one being stored and one being collected.
 _BATCH: Final = 1024 * 1024
 
-# A crash costs at most this much of an upload. More often would only wait for the disk.
-_CHECKPOINT: Final = 64 * 1024 * 1024
-
-Checkpoint = Callable[[int, Digest | None], Awaitable[None]]
+Checkpoint = Callable[[int, Digest | None, str | None], Awaitable[None]]
+"""(bytes that are durable now, their digest if all were hashed, the store's state) → None."""
 
 
 class Intake:
@@ -33,7 +31,7 @@ class Intake:
         """The digest of all bytes that are stored, if they were hashed from the first."""
         self._staged = staged
         self._checkpoint = checkpoint
-        self._checkpoint_at = offset + _CHECKPOINT
+        self._next_checkpoint = self._checkpoint_after(offset)
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._storing: asyncio.Task[None] | None = None
@@ -79,7 +77,11 @@ class Intake:
         self.offset += len(batch)
         self.running = running
         self.digest = None if running is None else running.digest()
-        if self.offset >= self._checkpoint_at:
-            self._checkpoint_at = self.offset + _CHECKPOINT
-            await self._staged.sync()
-            await self._checkpoint(self.offset, self.digest)
+        if self._next_checkpoint is not None and self.offset >= self._next_checkpoint:
+            self._next_checkpoint = self._checkpoint_after(self.offset)
+            state = await self._staged.sync()
+            await self._checkpoint(self.offset, self.digest, state)
+
+    def _checkpoint_after(self, offset: int) -> int | None:
+        length = self._staged.checkpoint_length
+        return None if length is None else offset + length

@@ -27,7 +27,7 @@ from registry.interface import (
 from registry.manifest import OCTET_STREAM, ParsedManifest, parse_manifest
 from registry.names import LIBRARY, Reference, RepositoryName, Tag
 from registry.statistics import Statistics
-from registry.uploads import Uploads
+from registry.uploads import HeldUpload, Uploads
 from storage.blobs import BlobMissing, BlobStore
 from storage.digest import Digest
 from storage.metadata import blobs, catalog, manifests, repositories, tags, uploads
@@ -257,16 +257,16 @@ class LocalRegistry:
         async with self.uploads.hold(repository, self._actor, upload_id) as held:
             await held.receive(chunk, digest.algorithm)
             stored = await held.commit(digest)
-            await self.metadata.write(partial(self._add_blob, repository, upload_id, stored))
+            await self.metadata.write(partial(self._add_blob, repository, held, stored))
         return Descriptor(OCTET_STREAM, digest, stored.size)
 
     def _add_blob(
-        self, repository: RepositoryName, upload_id: str, stored: blobs.StoredBlob, db: Connection
+        self, repository: RepositoryName, held: HeldUpload, stored: blobs.StoredBlob, db: Connection
     ) -> None:
         now = _now()
+        held.finish(db)
         blobs.add(db, stored, now=now)
         blobs.link(db, self._ensure(db, repository, now), stored.digest, now=now)
-        uploads.remove(db, upload_id)
 
     async def cancel_upload(self, repository: RepositoryName, upload_id: str) -> None:
         async with self.uploads.hold(repository, self._actor, upload_id) as held:

@@ -17,11 +17,11 @@ from registry.errors import Problem, RegistryError, UploadError
 from registry.intake import Intake
 from registry.interface import Chunk
 from registry.names import RepositoryName
-from storage.blobs import BlobStore, StagedBlob, StagedBusy, StagedMissing, StoreFull
+from storage.blobs import BlobStore, BlobStoreError, StagedBlob, StagedBusy, StagedMissing, StoreFull
 from storage.digest import Digest, RunningDigest
 from storage.metadata import uploads
 from storage.metadata.blobs import StoredBlob
-from storage.metadata.engine import Metadata
+from storage.metadata.engine import Connection, Metadata
 from storage.metadata.uploads import StoredUpload
 
 # Uploads whose running hash is kept in memory between two requests; the others are read again at the end.
@@ -119,12 +119,12 @@ class HeldUpload:
         wanted = algorithm or before.algorithm
         if before.offset == 0 and (running is None or running.algorithm != wanted):
             running = RunningDigest(wanted)
-        await self._staged.resume(before.offset)
+        await self._staged.resume(before.offset, before.state)
         intake = Intake(self._staged, before.offset, running, self._save)
         try:
             await _pour(chunk, intake)
         except _LengthDiffers as error:
-            await self._save(before.offset, before.digest)
+            await self._save(before.offset, before.digest, before.state)
             raise UploadError(Problem.SIZE_INVALID, before.id, before.offset, str(error)) from error
         except BaseException as error:
             if not _is_of_store(error):
@@ -135,8 +135,8 @@ class HeldUpload:
 
     async def keep(self) -> None:
         """Make what was received durable, for the next request to go on from."""
-        await self._staged.sync()
-        await self._save(self.upload.offset, self.upload.digest)
+        state = await self._staged.sync()
+        await self._save(self.upload.offset, self.upload.digest, state)
         if self._running is not None:
             self._kept.put(self.upload.id, self.upload.offset, self._running)
 
@@ -151,10 +151,20 @@ class HeldUpload:
             raise RegistryError(Problem.DIGEST_INVALID, "the uploaded bytes are not what the digest says")
         return StoredBlob(digest, self.upload.offset, await self._staged.commit(digest))
 
+    def finish(self, db: Connection) -> None:
+        """Remove the row of an upload that became a blob, in the transaction that names the blob.
+
+        Raises:
+            RegistryError: UPLOAD_UNKNOWN; somebody else has gone on with it or given it up, though it was
+                held, and may have dropped the bytes.
+        """
+        if not uploads.finish(db, self.upload.id, since=self._saved):
+            raise RegistryError(Problem.UPLOAD_UNKNOWN)
+
     async def drop(self) -> None:
-        """Give the upload up, its row first."""
-        await self._metadata.write(uploads.remove, self.upload.id)
-        await self._staged.discard()
+        """Give the upload up, its row first: only who removes that may remove bytes."""
+        if await self._metadata.write(uploads.remove, self.upload.id):
+            await self._staged.discard(self.upload.state)
 
     @contextlib.asynccontextmanager
     async def given_up_on_damage(self) -> AsyncIterator[None]:
@@ -175,11 +185,11 @@ class HeldUpload:
         if intake.offset != self.upload.offset or self.upload.digest is None:
             self.upload = replace(self.upload, offset=intake.offset, digest=intake.digest)
 
-    async def _save(self, offset: int, digest: Digest | None) -> None:
+    async def _save(self, offset: int, digest: Digest | None, state: str | None) -> None:
         """Write the row; only who knows what it said before may."""
         now = datetime.now(UTC)
         if not await self._metadata.write(
-            uploads.advance, self.upload.id, offset, digest, since=self._saved, now=now
+            uploads.advance, self.upload.id, offset, digest, state, since=self._saved, now=now
         ):
             raise UploadError(Problem.UPLOAD_BUSY, self.upload.id, self._saved)
         self._saved = offset
@@ -237,4 +247,4 @@ def _is_of_store(error: BaseException) -> bool:
     """Tell whether the store failed, rather than the client or the request."""
     if isinstance(error, ConnectionError | TimeoutError):
         return False  # errors of sockets, which Python counts among those of the system
-    return isinstance(error, OSError | StoreFull)
+    return isinstance(error, OSError | BlobStoreError)

@@ -5,7 +5,9 @@ Errors:
     ├── BlobMissing      no bytes at this location
     ├── StagedMissing    the bytes of an upload are gone, in whole or in part
     ├── StagedBusy       another request is writing to the upload
-    └── StoreFull        no room; nothing half-written is visible
+    ├── BlobTooLarge     more bytes than the store can keep as one blob
+    ├── StoreFull        no room; nothing half-written is visible
+    └── StoreUnavailable the store does not answer, or lets nobody in
 """
 
 from collections.abc import AsyncIterator, Iterable
@@ -33,8 +35,16 @@ class StagedBusy(BlobStoreError):
     """Another request holds the upload."""
 
 
+class BlobTooLarge(BlobStoreError):
+    """The store cannot keep this many bytes as one blob."""
+
+
 class StoreFull(BlobStoreError):
     """The store has no room for more bytes."""
+
+
+class StoreUnavailable(BlobStoreError):
+    """The store does not answer, or lets nobody in; nothing half-written is visible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,47 +56,79 @@ class Space:
 
 
 class BlobReader(Protocol):
-    """A stored blob that is open for reading; it stays readable when the blob is deleted meanwhile."""
+    """A stored blob that is open for reading.
+
+    One that has a `file` stays readable when the blob is deleted meanwhile.
+    """
 
     @property
     def file(self) -> BinaryIO | None:
         """A local file with exactly the blob's bytes, where there is one: the kernel can send it."""
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Yield the bytes from offset `start` up to, not including, `stop`."""
+        """Yield the bytes from offset `start` up to, not including, `stop`.
+
+        Raises:
+            BlobMissing, StoreUnavailable: not all of them can be read.
+        """
 
     async def close(self) -> None:
         """Give back what the reader holds."""
 
 
 class StagedBlob(Protocol):
-    """The bytes of one upload, held by one request at a time."""
+    """The bytes of one upload, held by one request at a time. All but `discard` comes after `resume`."""
 
-    async def resume(self, offset: int) -> None:
-        """Go on after the first `offset` bytes; what was written behind them is dropped.
+    checkpoint_length: int | None
+    """Bytes after which a sync amid a request is worth what it costs; None where it never is."""
+
+    async def resume(self, offset: int, state: str | None) -> None:
+        """Go on after the first `offset` bytes, as they were when `sync` returned `state`.
+
+        What was written behind them is dropped. A new upload is resumed at 0 with no state.
 
         Raises:
-            StagedMissing: fewer bytes than that are there.
+            StagedMissing: those bytes are not there.
         """
 
     async def write(self, data: bytes) -> None:
         """Append `data`.
 
         Raises:
-            StoreFull: only a part of it, or nothing, was written.
+            StoreFull, BlobTooLarge, StoreUnavailable: only a part of it, or nothing, was written; or
+                something that came before it was not.
         """
 
-    async def sync(self) -> None:
-        """Return when all bytes written so far survive a loss of power."""
+    async def sync(self) -> str | None:
+        """Return when all bytes written so far survive a loss of power: what `resume` needs to go on."""
 
     def read(self) -> AsyncIterator[bytes]:
-        """Yield the bytes from the first one to the last that was written."""
+        """Yield the bytes from the first one to the last that was written; nothing is written after that."""
 
     async def commit(self, digest: Digest) -> str:
         """Make the bytes a blob, durably, and return its location. They were verified by the caller."""
 
-    async def discard(self) -> None:
-        """Drop the bytes. Dropping what is gone is no error."""
+    async def discard(self, state: str | None, *, thorough: bool = False) -> None:
+        """Drop the bytes of which `state` tells, and those written since. Dropping what is gone is no error.
+
+        Thorough, it also drops what no state tells of any more, for which the store may have to look around:
+        that is for work in the background. The upload must not have become a blob.
+        """
+
+
+class Holds(Protocol):
+    """Holds uploads for a store that has no locks of its own."""
+
+    def hold(self, key: str) -> AbstractAsyncContextManager[None]:
+        """Hold the upload against every other request, of this process or another.
+
+        Who stands still for too long can lose it without noticing: the store never lets one holder overwrite
+        what another wrote.
+
+        Raises:
+            StagedMissing: there is no such upload.
+            StagedBusy: somebody else holds it.
+        """
 
 
 class BlobStore(Protocol):
@@ -95,8 +137,15 @@ class BlobStore(Protocol):
     chunk_min_length: int | None
     """The smallest chunk, in bytes, that costs nothing extra (`OCI-Chunk-Min-Length`); none if any does."""
 
+    redirects: bool
+    """Whether clients are sent to the store itself for a blob's bytes."""
+
     async def prepare(self) -> None:
-        """Make ready for use; called once, before anything else."""
+        """Make ready for use; called once, before anything else.
+
+        Raises:
+            StoreUnavailable: in words for the operator.
+        """
 
     async def stage(self, key: str) -> None:
         """Begin an upload under `key`, a name that the caller has made unique."""
@@ -112,7 +161,17 @@ class BlobStore(Protocol):
         """
 
     async def staged_before(self, moment: datetime) -> Iterable[str]:
-        """Return the keys of uploads whose last byte came before `moment`."""
+        """Return the keys of uploads of which there are bytes, none younger than `moment`.
+
+        That is for finding bytes that nobody else knows of, in the background.
+        """
+
+    async def remove_stray(self, key: str) -> None:
+        """Drop what is left of an upload that nobody knows of; a blob that was made of it stays.
+
+        Raises:
+            StagedBusy: somebody holds it.
+        """
 
     async def space(self) -> Space | None:
         """Return how much room there is; None where nothing bounds it."""
@@ -123,3 +182,6 @@ class BlobStore(Protocol):
         Raises:
             BlobMissing: there is none.
         """
+
+    async def url(self, location: str) -> str | None:
+        """Return where anybody can get the blob for a while; None where it is to be read here."""

@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 _READ_SIZE: Final = 1024 * 1024
 
+# A crash costs at most this much of an upload. More often would only wait for the disk.
+_CHECKPOINT: Final = 64 * 1024 * 1024
+
 # More threads than cores: they wait for the disk, not for the processor.
 _THREADS: Final = 16
 
@@ -40,6 +43,7 @@ class FileStore:
     """A BlobStore in a directory."""
 
     chunk_min_length: int | None = None
+    redirects = False
 
     def __init__(self, root: Path) -> None:
         self.blobs = root / "blobs"
@@ -71,6 +75,12 @@ class FileStore:
         """Return the names of files last written before `moment`."""
         return await self.run(_files_before, self._uploads, moment.timestamp())
 
+    async def remove_stray(self, key: str) -> None:
+        """Remove the upload's file."""
+        with contextlib.suppress(StagedMissing):
+            async with self.hold(key) as staged:
+                await staged.discard(None)
+
     async def space(self) -> Space:
         """Return the room on the file system, as far as this process may use it."""
         usage = await self.run(shutil.disk_usage, self.blobs)
@@ -79,6 +89,9 @@ class FileStore:
     async def open(self, location: str) -> BlobReader:
         """Open the blob's file."""
         return _FileReader(self, await self.run(_open_blob, self.blobs / location))
+
+    async def url(self, location: str) -> None:  # noqa: ARG002 - of the protocol
+        """Return None: a file is sent by whoever has it."""
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's threads."""
@@ -109,8 +122,9 @@ class _StagedFile:
         self._store = store
         self._path = path
         self._fd = fd
+        self.checkpoint_length: int | None = _CHECKPOINT
 
-    async def resume(self, offset: int) -> None:
+    async def resume(self, offset: int, state: str | None) -> None:
         await self._store.run(_truncate, self._fd, offset)
 
     async def write(self, data: bytes) -> None:
@@ -129,7 +143,7 @@ class _StagedFile:
         await self._store.run(_publish, self._fd, self._path, self._store.blobs / location)
         return location
 
-    async def discard(self) -> None:
+    async def discard(self, state: str | None, *, thorough: bool = False) -> None:
         await self._store.run(self._path.unlink, missing_ok=True)
 
 

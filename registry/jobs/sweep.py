@@ -40,13 +40,13 @@ class Sweep:
 
         Also bytes without a row, which a crash between the two leaves.
         """
-        abandoned = set(await self.metadata.read(uploads.untouched_since, before))
-        stray = {
-            key
-            for key in await self.store.staged_before(before)
+        abandoned = await self.metadata.read(uploads.untouched_since, before)
+        removed = [await self._remove(upload_id, before) for upload_id in sorted(abandoned)]
+        removed += [
+            await self._remove_stray(key)
+            for key in sorted(await self.store.staged_before(before))
             if await self.metadata.lookup(uploads.find, key) is None
-        }
-        removed = [await self._remove(upload_id, before) for upload_id in sorted(abandoned | stray)]
+        ]
         return sum(removed)
 
     async def _remove(self, upload_id: str, before: datetime) -> bool:
@@ -55,12 +55,22 @@ class Sweep:
                 # Held now: look again whether somebody went on with it before that.
                 if await self.metadata.lookup(uploads.is_touched_since, upload_id, before):
                     return False
-                await self.metadata.write(uploads.remove, upload_id)
-                await staged.discard()
+                upload = await self.metadata.lookup(uploads.find, upload_id)
+                # Only who removes the row may remove bytes.
+                if upload is None or not await self.metadata.write(uploads.remove, upload_id):
+                    return False
+                await staged.discard(upload.state, thorough=True)
         except StagedBusy:
             return False
         except StagedMissing:
             return await self.metadata.write(uploads.remove, upload_id)
+        return True
+
+    async def _remove_stray(self, key: str) -> bool:
+        try:
+            await self.store.remove_stray(key)
+        except StagedBusy:
+            return False
         return True
 
 

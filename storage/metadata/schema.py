@@ -318,6 +318,9 @@ uploads: Final = Table(
     Column("digest", String),  # of the bytes so far; none when nobody hashed them in one go
     Column("started_at", Instant, nullable=False),
     Column("touched_at", Instant, nullable=False, index=True),
+    Column("state", Text),  # what the store needs to go on, in its own words
+    Column("holder", String),  # the request that holds it, where the store itself has no lock
+    Column("held_until", Instant),
 )
 
 refresh_tokens: Final = Table(

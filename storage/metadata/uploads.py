@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from storage.digest import Digest
 from storage.metadata.schema import uploads
@@ -24,6 +24,8 @@ class StoredUpload:
     """Bytes that are durable in the store."""
     digest: Digest | None
     """The digest of those bytes; None where nobody hashed all of them in one go."""
+    state: str | None = None
+    """What the store needs to go on after those bytes, in its own words."""
 
 
 def add(db: Connection, upload: StoredUpload, *, now: datetime) -> None:
@@ -36,6 +38,7 @@ def add(db: Connection, upload: StoredUpload, *, now: datetime) -> None:
             algorithm=upload.algorithm,
             offset=upload.offset,
             digest=upload.digest,
+            state=upload.state,
             started_at=now,
             touched_at=now,
         )
@@ -49,6 +52,7 @@ _FIND: Final = select(
     uploads.c.algorithm,
     uploads.c.offset,
     uploads.c.digest,
+    uploads.c.state,
 ).where(uploads.c.id == bindparam("id"))
 
 
@@ -57,22 +61,38 @@ def find(db: Connection, upload_id: str) -> StoredUpload | None:
     row = db.execute(_FIND, {"id": upload_id}).first()
     if row is None:
         return None
-    upload_id, repository, actor, algorithm, offset, digest = row
+    upload_id, repository, actor, algorithm, offset, digest, state = row
     digest = None if digest is None else Digest(digest)
-    return StoredUpload(upload_id, repository, actor, algorithm, offset, digest)
+    return StoredUpload(upload_id, repository, actor, algorithm, offset, digest, state)
 
 
 def advance(
-    db: Connection, upload_id: str, offset: int, digest: Digest | None, *, since: int, now: datetime
+    db: Connection,
+    upload_id: str,
+    offset: int,
+    digest: Digest | None,
+    state: str | None,
+    *,
+    since: int,
+    now: datetime,
 ) -> bool:
     """Say that `offset` bytes are durable now; False when the upload is no longer at `since`, where it was.
 
     Nobody else can have gone on with an upload that is held. Should that ever fail, a row must still never
     say of bytes what was true of others.
     """
-    values = {"offset": offset, "digest": digest, "touched_at": now}
+    values = {"offset": offset, "digest": digest, "state": state, "touched_at": now}
     held = (uploads.c.id == upload_id, uploads.c.offset == since)
     return db.execute(update(uploads).where(*held).values(**values)).rowcount > 0
+
+
+def finish(db: Connection, upload_id: str, *, since: int) -> bool:
+    """Forget the upload that became a blob; False when it is no longer at `since`, or gone.
+
+    Then somebody else went on with it or gave it up, and its bytes are no longer the caller's to name.
+    """
+    held = (uploads.c.id == upload_id, uploads.c.offset == since)
+    return db.execute(delete(uploads).where(*held)).rowcount > 0
 
 
 def remove(db: Connection, upload_id: str) -> bool:
@@ -89,3 +109,26 @@ def is_touched_since(db: Connection, upload_id: str, moment: datetime) -> bool:
     """Tell whether something was added to the upload at or after `moment`."""
     statement = select(uploads.c.id).where(uploads.c.id == upload_id, uploads.c.touched_at >= moment)
     return db.execute(statement).first() is not None
+
+
+def take_hold(db: Connection, upload_id: str, holder: str, *, now: datetime, until: datetime) -> bool | None:
+    """Hold the upload until then; False when another does, None when there is no such upload."""
+    free = or_(uploads.c.holder.is_(None), uploads.c.held_until <= now)
+    statement = update(uploads).where(uploads.c.id == upload_id, free)
+    if db.execute(statement.values(holder=holder, held_until=until)).rowcount > 0:
+        return True
+    return (
+        None if db.execute(select(uploads.c.id).where(uploads.c.id == upload_id)).first() is None else False
+    )
+
+
+def renew_hold(db: Connection, upload_id: str, holder: str, *, until: datetime) -> bool:
+    """Hold the upload for longer; False when it is lost, or gone."""
+    mine = (uploads.c.id == upload_id, uploads.c.holder == holder)
+    return db.execute(update(uploads).where(*mine).values(held_until=until)).rowcount > 0
+
+
+def release_hold(db: Connection, upload_id: str, holder: str) -> None:
+    """Let the upload go, unless it is lost already."""
+    mine = (uploads.c.id == upload_id, uploads.c.holder == holder)
+    db.execute(update(uploads).where(*mine).values(holder=None, held_until=None))

@@ -16,6 +16,7 @@ class WrappedStore:
     """A store like the one it wraps; `wrap` may make another of its staged blobs."""
 
     chunk_min_length: int | None = None
+    redirects = False
 
     def __init__(self, store: BlobStore) -> None:
         self.store = store
@@ -38,11 +39,17 @@ class WrappedStore:
     async def staged_before(self, moment: datetime) -> Iterable[str]:
         return await self.store.staged_before(moment)
 
+    async def remove_stray(self, key: str) -> None:
+        await self.store.remove_stray(key)
+
     async def space(self) -> Space | None:
         return await self.store.space()
 
     async def open(self, location: str) -> BlobReader:
         return await self.store.open(location)
+
+    async def url(self, location: str) -> str | None:
+        return await self.store.url(location)
 
 
 class WrappedStaged:
@@ -50,15 +57,16 @@ class WrappedStaged:
 
     def __init__(self, staged: StagedBlob) -> None:
         self.staged = staged
+        self.checkpoint_length = staged.checkpoint_length
 
-    async def resume(self, offset: int) -> None:
-        await self.staged.resume(offset)
+    async def resume(self, offset: int, state: str | None) -> None:
+        await self.staged.resume(offset, state)
 
     async def write(self, data: bytes) -> None:
         await self.staged.write(data)
 
-    async def sync(self) -> None:
-        await self.staged.sync()
+    async def sync(self) -> str | None:
+        return await self.staged.sync()
 
     def read(self) -> AsyncIterator[bytes]:
         return self.staged.read()
@@ -66,8 +74,8 @@ class WrappedStaged:
     async def commit(self, digest: Digest) -> str:
         return await self.staged.commit(digest)
 
-    async def discard(self) -> None:
-        await self.staged.discard()
+    async def discard(self, state: str | None, *, thorough: bool = False) -> None:
+        await self.staged.discard(state, thorough=thorough)
 
 
 class SmallStore(WrappedStore):
@@ -161,9 +169,10 @@ class _UnsyncedStaged(WrappedStaged):
         self._store.unsynced += len(data)
         await self.staged.write(data)
 
-    async def sync(self) -> None:
-        await self.staged.sync()
+    async def sync(self) -> str | None:
+        state = await self.staged.sync()
         self._store.unsynced = 0
+        return state
 
 
 class CountingStore(WrappedStore):

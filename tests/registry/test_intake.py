@@ -32,8 +32,9 @@ class Bytes:
         self.fails_at = fails_at
         self.error = error
         self.writing = False
+        self.checkpoint_length: int | None = CHECKPOINT
 
-    async def resume(self, offset: int) -> None:
+    async def resume(self, offset: int, state: str | None) -> None:
         self.content = self.content[:offset]
 
     async def write(self, data: bytes) -> None:
@@ -46,8 +47,9 @@ class Bytes:
         if failing and self.error is not None:
             raise self.error
 
-    async def sync(self) -> None:
+    async def sync(self) -> str | None:
         self.synced = len(self.content)
+        return f"after {self.synced}"
 
     async def read(self) -> AsyncIterator[bytes]:
         yield self.content
@@ -55,7 +57,7 @@ class Bytes:
     async def commit(self, digest: Digest) -> str:
         return digest
 
-    async def discard(self) -> None:
+    async def discard(self, state: str | None, *, thorough: bool = False) -> None:
         self.content = b""
 
 
@@ -66,8 +68,9 @@ class Checkpoints:
         self.staged = staged
         self.offsets: list[int] = []
 
-    async def __call__(self, offset: int, digest: Digest | None) -> None:
+    async def __call__(self, offset: int, digest: Digest | None, state: str | None) -> None:
         assert self.staged.synced >= offset
+        assert state == f"after {offset}"
         assert digest in {None, Digest.of(self.staged.content[:offset])}
         self.offsets.append(offset)
 
@@ -75,7 +78,6 @@ class Checkpoints:
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "_BATCH", BATCH)
-    monkeypatch.setattr(intake, "_CHECKPOINT", CHECKPOINT)
 
 
 async def fill(taken: Intake, parts: list[bytes]) -> None:
@@ -112,6 +114,15 @@ async def test_bytes_are_stored_while_others_arrive() -> None:
         assert taken.offset + 2 * BATCH >= len(staged.content)
     assert staged.content
     await taken.finish()
+
+
+async def test_store_without_checkpoints_is_synced_by_none() -> None:
+    staged = Bytes()
+    staged.checkpoint_length = None
+    checkpoints = Checkpoints(staged)
+    await fill(Intake(staged, 0, None, checkpoints), [b"x" * BATCH] * 10)
+    assert checkpoints.offsets == []
+    assert staged.synced == 0
 
 
 async def test_offset_counts_from_where_the_upload_was() -> None:

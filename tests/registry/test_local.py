@@ -27,6 +27,7 @@ from registry.errors import Problem, RegistryError, UploadError
 from registry.interface import Chunk, Condition
 from registry.local import LocalRegistry, Rules
 from registry.names import Tag, parse_name
+from storage import filesystem
 from storage.blobs import StoreFull
 from storage.digest import Digest
 from storage.filesystem import FileStore
@@ -64,7 +65,7 @@ MEBIBYTE: Final = 1024 * 1024
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches and checkpoints that a test of some bytes comes across."""
     monkeypatch.setattr(intake, "_BATCH", 8)
-    monkeypatch.setattr(intake, "_CHECKPOINT", 20)
+    monkeypatch.setattr(filesystem, "_CHECKPOINT", 20)
 
 
 @pytest.fixture
@@ -428,7 +429,7 @@ async def test_row_that_moved_on_refuses_what_an_earlier_holder_says(stores: Sto
     async def parts() -> AsyncIterator[bytes]:
         yield CONTENT[:4]
         # As a store without locks would let another node go on meanwhile.
-        await stores.metadata.write(uploads.advance, upload_id, 2, None, since=0, now=datetime.now(UTC))
+        await stores.metadata.write(uploads.advance, upload_id, 2, None, None, since=0, now=datetime.now(UTC))
 
     with refused(Problem.UPLOAD_BUSY):
         await registry.append_upload(APP, upload_id, Chunk(parts()))

@@ -19,6 +19,7 @@ UPLOAD = StoredUpload("one", "library/app", "ann", "sha256", 0, digest(""))
         replace(UPLOAD, actor=None, digest=None),
         replace(UPLOAD, algorithm="sha512", digest=Digest.of(b"", "sha512")),
         replace(UPLOAD, offset=2**40),
+        replace(UPLOAD, state="what the store says"),
     ],
 )
 def test_upload_comes_back(db: Connection, upload: StoredUpload) -> None:
@@ -45,20 +46,20 @@ def test_upload_advances(db: Connection, so_far: Digest | None) -> None:
     other = replace(UPLOAD, id="two")
     for upload in (UPLOAD, other):
         uploads.add(db, upload, now=NOW)
-    uploads.advance(db, "one", 5, so_far, since=0, now=NOW)
+    uploads.advance(db, "one", 5, so_far, None, since=0, now=NOW)
     assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=so_far)
     assert uploads.find(db, "two") == other
 
 
 def test_advance_of_unknown_upload_makes_none(db: Connection) -> None:
-    assert not uploads.advance(db, "one", 5, None, since=0, now=NOW)
+    assert not uploads.advance(db, "one", 5, None, None, since=0, now=NOW)
     assert uploads.find(db, "one") is None
 
 
 def test_advance_from_where_the_upload_no_longer_is_changes_nothing(db: Connection) -> None:
     uploads.add(db, UPLOAD, now=NOW)
-    assert uploads.advance(db, "one", 5, digest("five"), since=0, now=NOW)
-    assert not uploads.advance(db, "one", 3, digest("three"), since=0, now=NOW)
+    assert uploads.advance(db, "one", 5, digest("five"), None, since=0, now=NOW)
+    assert not uploads.advance(db, "one", 3, digest("three"), None, since=0, now=NOW)
     assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=digest("five"))
 
 
@@ -76,7 +77,7 @@ def test_untouched_uploads_are_told_by_their_last_advance(db: Connection) -> Non
         uploads.add(db, replace(UPLOAD, id=name), now=NOW + at * SECOND)
     assert list(uploads.untouched_since(db, NOW)) == []
     assert sorted(uploads.untouched_since(db, NOW + 2 * SECOND)) == ["one", "two"]
-    uploads.advance(db, "one", 1, None, since=0, now=NOW + 9 * SECOND)
+    uploads.advance(db, "one", 1, None, None, since=0, now=NOW + 9 * SECOND)
     assert sorted(uploads.untouched_since(db, NOW + 9 * SECOND)) == ["three", "two"]
 
 

@@ -1,0 +1,88 @@
+"""Blobs in an S3 bucket.
+
+    PREFIX/
+    ├── blobs/<first two characters>/<upload>.<random>   blobs, and what may become one
+    └── uploads/<upload>.<random>                        ends of uploads that do not fill a part
+
+A blob keeps the key that its upload was written to. No key is the beginning of another up to a slash: there
+are stores that keep objects as files.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Final
+
+from storage.blobs import BlobReader, Holds, StagedBlob
+from storage.s3_client import S3Client, S3Place
+from storage.s3_parts import MIB, UPLOAD_MEMORY, PartPlan
+from storage.s3_reader import S3Reader
+from storage.s3_upload import BLOBS, TAILS, Budget, S3Upload, key_prefix, tail_prefix, upload_of
+
+# Bytes on their way to the store, of all uploads of a process: several at once each wait a little more.
+_IN_FLIGHT: Final = 48 * MIB
+
+
+class S3Store:
+    """A BlobStore in a bucket. `url_lifetime`: seconds that a client has to follow a redirect; None: no redirects."""
+
+    def __init__(
+        self, place: S3Place, holds: Holds, plan: PartPlan, *, url_lifetime: int | None = None
+    ) -> None:
+        self.chunk_min_length: int | None = plan.first
+        self.redirects = url_lifetime is not None
+        self._client = S3Client(place)
+        self._holds = holds
+        self._plan = plan
+        self._budget = Budget(min(_IN_FLIGHT, UPLOAD_MEMORY - plan.largest))
+        self._url_lifetime = url_lifetime
+
+    async def prepare(self) -> None:
+        """Find out whether the bucket can be used."""
+        await self._client.check()
+
+    async def stage(self, key: str) -> None:
+        """Do nothing: an upload has no bytes yet, and its row is its place."""
+
+    @contextlib.asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[StagedBlob]:
+        """Hold the upload's row."""
+        async with self._holds.hold(key):
+            upload = S3Upload(self._client, self._plan, self._budget, key)
+            is_done = False
+            try:
+                yield upload
+                is_done = True
+            finally:
+                await upload.let_go(is_done=is_done)
+
+    async def staged_before(self, moment: datetime) -> Iterable[str]:
+        """List multipart uploads and tails."""
+        multiparts = await self._client.multiparts(f"{BLOBS}/")
+        tails = await self._client.objects(f"{TAILS}/")
+        found = {upload_of(each.key) for each in multiparts if each.begun_at < moment}
+        found |= {upload_of(key) for key, written_at in tails if written_at < moment}
+        young = {upload_of(each.key) for each in multiparts if each.begun_at >= moment}
+        young |= {upload_of(key) for key, written_at in tails if written_at >= moment}
+        return found - young
+
+    async def remove_stray(self, key: str) -> None:
+        """Abort the upload's multipart uploads and delete its tails; under the other keys there may be a blob."""
+        for each in await self._client.multiparts(key_prefix(key)):
+            await self._client.abort(each.key, each.id)
+        for tail, _ in await self._client.objects(tail_prefix(key)):
+            await self._client.delete(tail)
+
+    async def space(self) -> None:
+        """Return None: nothing says how much room there is."""
+
+    async def open(self, location: str) -> BlobReader:
+        """Find out whether the object is there."""
+        await self._client.size(location)
+        return S3Reader(self._client, location)
+
+    async def url(self, location: str) -> str | None:
+        """Return a presigned URL, whether or not the object is there."""
+        if self._url_lifetime is None:
+            return None
+        return await self._client.presign(location, self._url_lifetime)
