@@ -90,7 +90,7 @@ class FileStore:
         """Open the blob's file."""
         return _FileReader(self, await self.run(_open_blob, self.blobs / location))
 
-    async def url(self, location: str) -> None:  # noqa: ARG002 - of the protocol
+    async def url(self, location: str) -> None:
         """Return None: a file is sent by whoever has it."""
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

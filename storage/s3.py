@@ -24,7 +24,10 @@ _IN_FLIGHT: Final = 48 * MIB
 
 
 class S3Store:
-    """A BlobStore in a bucket. `url_lifetime`: seconds that a client has to follow a redirect; None: no redirects."""
+    """A BlobStore in a bucket.
+
+    `url_lifetime` is how many seconds a client has to follow a redirect; without it there are none.
+    """
 
     def __init__(
         self, place: S3Place, holds: Holds, plan: PartPlan, *, url_lifetime: int | None = None
@@ -67,7 +70,7 @@ class S3Store:
         return found - young
 
     async def remove_stray(self, key: str) -> None:
-        """Abort the upload's multipart uploads and delete its tails; under the other keys there may be a blob."""
+        """Abort the upload's multipart uploads and delete its tails; its other objects may be blobs."""
         for each in await self._client.multiparts(key_prefix(key)):
             await self._client.abort(each.key, each.id)
         for tail, _ in await self._client.objects(tail_prefix(key)):

@@ -57,7 +57,7 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """An upload between two requests: the parts that are uploaded, and an object with what lies behind them."""
+    """An upload between two requests: the parts that are uploaded, and where the bytes behind them are."""
 
     size: int = 0
     first_part: int = 0

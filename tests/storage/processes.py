@@ -13,10 +13,11 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec
 
+from storage.filesystem import FileStore
 from storage.metadata import login_failures
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata
-from tests.storage.stores import STORES
+from tests.storage.stores import Worker, opened
 
 P = ParamSpec("P")
 
@@ -60,14 +61,28 @@ def run_together(count: int, run: Callable[..., None], *args: object) -> list[in
 def hold_until_told(pipe: Connection, kind: str, root: Path, key: str, content: bytes) -> None:
     """Hold an upload with `content` in it, say so, and let it go when told."""
 
-    async def hold() -> None:
-        store = STORES[kind](root)
-        async with store.hold(key) as staged:
-            await staged.resume(0)
-            await staged.write(content)
+    async def hold(worker: Worker) -> None:
+        async with worker.hold(key) as held:
+            await held.resume()
+            await held.write(content)
+            await held.keep()
             pipe.send("held")
             pipe.recv()
         pipe.send("let go")
+
+    with opened(kind, root) as worker:
+        asyncio.run(hold(worker))
+
+
+def hold_file(pipe: Connection, root: Path, key: str, content: bytes) -> None:
+    """Hold an upload in a store of files with `content` in it, say so, and wait to be killed."""
+
+    async def hold() -> None:
+        async with FileStore(root).hold(key) as staged:
+            await staged.resume(0, None)
+            await staged.write(content)
+            pipe.send("held")
+            pipe.recv()
 
     asyncio.run(hold())
 
@@ -77,14 +92,14 @@ def write_past_limit(pipe: Connection, root: Path, key: str, content: bytes, lim
 
     async def write() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        store = STORES["files"](root)
+        store = FileStore(root)
         async with store.hold(key) as staged:
-            await staged.resume(0)
+            await staged.resume(0, None)
             try:
                 await staged.write(content)
             except OSError as error:
                 pipe.send((error.errno, os.stat(root / "uploads" / key).st_size))  # noqa: PTH116
-            await staged.resume(0)
+            await staged.resume(0, None)
             await staged.write(content[:limit])
 
     asyncio.run(write())

@@ -15,8 +15,9 @@ import pytest
 
 from storage.blobs import BlobMissing, BlobStore, BlobStoreError, StagedBusy, StagedMissing, StoreFull
 from storage.digest import Digest
-from tests.storage.processes import hold_until_told, spawned, write_past_limit
-from tests.storage.stores import STORES, append, commit, joined, put
+from storage.filesystem import FileStore
+from tests.storage.processes import hold_file, spawned, write_past_limit
+from tests.storage.stores import append, commit, joined, put
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(root: Path) -> BlobStore:
-    store = STORES["files"](root)
+    store = FileStore(root)
     await store.prepare()
     return store
 
@@ -86,7 +87,7 @@ async def test_committing_twice_leaves_one_file(store: BlobStore, root: Path) ->
 async def test_discard_removes_the_file(store: BlobStore, root: Path) -> None:
     await store.stage("upload")
     async with store.hold("upload") as staged:
-        await staged.discard()
+        await staged.discard(None)
     assert files_under(root) == []
 
 
@@ -99,7 +100,7 @@ def open_umask() -> Iterator[None]:
 
 @pytest.mark.usefixtures("open_umask")
 async def test_other_accounts_of_the_machine_see_nothing(root: Path) -> None:
-    store = STORES["files"](root)
+    store = FileStore(root)
     await store.prepare()
     await put(store, "blob", CONTENT)
     await store.stage("upload")
@@ -163,18 +164,18 @@ async def test_directories_are_made_and_synced_before_any_blob(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(tmp_path, monkeypatch)
-    await STORES["files"](tmp_path / "data").prepare()
+    await FileStore(tmp_path / "data").prepare()
     assert disk.calls.index("mkdir data/blobs/sha512/ff") < disk.calls.index("fsync data/blobs/sha512")
     assert disk.calls[-4:] == ["fsync data/blobs/sha512", "fsync data/blobs", "fsync data", "fsync ."]
     disk.calls.clear()
-    await STORES["files"](tmp_path / "data").prepare()
+    await FileStore(tmp_path / "data").prepare()
     assert not [call for call in disk.calls if call.startswith("fsync") or "/sha256/" in call]
 
 
 async def test_commit_syncs_what_nobody_synced(store: BlobStore, disk: Disk) -> None:
     await store.stage("upload")
     async with store.hold("upload") as staged:
-        await staged.resume(0)
+        await staged.resume(0, None)
         await staged.write(CONTENT)
         assert disk.calls == []
         await staged.commit(DIGEST)
@@ -224,7 +225,7 @@ async def test_only_a_lack_of_room_is_called_full(
 
     await store.stage("upload")
     async with store.hold("upload") as staged:
-        await staged.resume(0)
+        await staged.resume(0, None)
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", fail)
             with pytest.raises((OSError, BlobStoreError)) as raised:
@@ -260,7 +261,7 @@ async def test_write_goes_on_where_the_kernel_took_a_part(
 
 async def test_killed_process_lets_its_upload_go(store: BlobStore, root: Path) -> None:
     await store.stage("upload")
-    with spawned(hold_until_told, "files", root, "upload", b"theirs") as (process, pipe):
+    with spawned(hold_file, root, "upload", b"theirs") as (process, pipe):
         assert await asyncio.to_thread(pipe.recv) == "held"
         with pytest.raises(StagedBusy):
             async with store.hold("upload"):
@@ -269,7 +270,7 @@ async def test_killed_process_lets_its_upload_go(store: BlobStore, root: Path) -
         await asyncio.to_thread(process.join)
         async with store.hold("upload") as staged:
             assert await joined(staged.read()) == b"theirs"
-            await staged.resume(3)
+            await staged.resume(3, None)
             await staged.write(b"y're ours")
     assert (root / "uploads/upload").read_bytes() == b"they're ours"
 
@@ -301,7 +302,7 @@ async def test_hold_that_comes_late_cannot_touch_the_blob(
     monkeypatch.setattr(fcntl, "flock", lock_late)
     with pytest.raises(StagedMissing):
         async with store.hold("upload") as staged:
-            await staged.resume(0)
+            await staged.resume(0, None)
     assert (root / "blobs/blob").read_bytes() == CONTENT
 
 
@@ -453,7 +454,7 @@ async def test_reader_has_the_file_for_the_kernel_to_send(store: BlobStore) -> N
 
 
 async def test_space_is_that_of_the_file_system(root: Path) -> None:
-    store = STORES["files"](root)
+    store = FileStore(root)
     await store.prepare()
     space = await store.space()
     assert space is not None
