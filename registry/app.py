@@ -15,7 +15,7 @@ from auth.jwk import KeyRing
 from auth.tokens import ExternalIssuer, TokenIssuer, TokenVerifier
 from registry.accounts import StoredAccounts, StoredThrottle
 from registry.config import Settings
-from registry.installation import database_of, keys_of, passwords_of, shared_keys_of
+from registry.installation import database_of, keys_of, passwords_of, shared_keys_of, store_of
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
@@ -43,7 +43,6 @@ from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
 from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
-from storage.filesystem import FileStore
 from storage.metadata import repositories
 from storage.metadata.engine import Metadata
 
@@ -89,7 +88,8 @@ async def make_app(
     sources: Mapping[str, str] | None = None,
 ) -> web.Application:
     """Return the application. `sources`: where each setting comes from, if that is known."""
-    metadata, store = database_of(settings).open(), FileStore(settings.data)
+    metadata = database_of(settings).open()
+    store = store_of(settings, metadata)
     await store.prepare()
     shared_keys = shared_keys_of(settings, metadata)
     if shared_keys is not None:
@@ -118,7 +118,8 @@ async def make_app(
     app = web.Application(middlewares=[operation.middleware(), errors])
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
-    app.add_routes(Distribution(gate, Limits(settings.manifest_limit, settings.page_limit)).routes())
+    limits = Limits(settings.manifest_limit, settings.page_limit)
+    app.add_routes(Distribution(gate, limits, redirects=store.redirects).routes())
     app.add_routes(ClientSearch(gate, callers, services.search).routes())
     streams = EventStreams()
     app.on_shutdown.append(streams.close)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from registry.interface import (
     Blob,
+    BlobLink,
     Chunk,
     Condition,
     Descriptor,
@@ -104,6 +105,10 @@ class Authorized:
     async def open_blob(self, repository: RepositoryName, digest: Digest) -> Blob:
         repository = await self.access.require(repository, "pull")
         return await self.registry.open_blob(repository, digest)
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
+        repository = await self.access.require(repository, "pull")
+        return await self.registry.link_blob(repository, digest)
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
         repository = await self.access.require(repository, "delete")

@@ -33,6 +33,7 @@ from registry.setting_kinds import (
     PATH,
     SECRET,
     SERVICE,
+    STORAGE,
     TEXT,
     Kind,
     duration,
@@ -73,7 +74,7 @@ class Settings(BaseModel):
     )
     data: Annotated[Path, PATH] = Field(
         default=Path("data"),
-        description="Directory of the file-system store, the SQLite database and the keys.",
+        description="Directory of the SQLite database, the keys and, without storage, the blobs.",
     )
     workers: Annotated[int, whole(1, 256)] = Field(
         default_factory=count_workers, description="Number of processes that serve requests."
@@ -92,6 +93,49 @@ class Settings(BaseModel):
         default=None,
         description="Secret that encrypts signing keys kept in the database for all nodes, "
         "where without one they are files in `data`.",
+    )
+
+    # Where blobs are
+    storage: Annotated[str | None, STORAGE] = Field(
+        default=None, description="Where blobs are kept, if not in data: a directory, or a bucket."
+    )
+    s3_endpoint: Annotated[str | None, ORIGIN] = Field(
+        default=None, description="Where the S3 store answers, if it is not Amazon's."
+    )
+    s3_region: Annotated[str | None, TEXT] = Field(
+        default=None, description="Region of the bucket, if not as in the AWS configuration."
+    )
+    s3_redirect: bool = Field(
+        default=True, description="Whether clients are sent to the store for the bytes of a blob."
+    )
+    s3_public_endpoint: Annotated[str | None, ORIGIN] = Field(
+        default=None, description="Where clients reach the store, if not at s3_endpoint."
+    )
+    s3_url_lifetime: Annotated[int, duration(MINUTE, 7 * DAY)] = Field(
+        default=20 * MINUTE, description="How long a client has to follow a redirect to the store."
+    )
+    s3_part_size: Annotated[int, size(5 * MIB, 32 * MIB)] = Field(
+        default=8 * MIB, description="Size of the parts of an upload, of which there are at most 10000."
+    )
+    s3_grow_parts: bool = Field(
+        default=False,
+        description="Whether parts become larger in very long uploads, which not every store takes.",
+    )
+    s3_path_style: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the bucket stands in the path of a URL, where auto means if s3_endpoint is set.",
+    )
+    s3_ca: Annotated[Path | None, FILE] = Field(
+        default=None, description="Certificates in PEM that the store's is checked against."
+    )
+    s3_encryption: Literal["none", "s3", "kms"] = Field(
+        default="none", description="Encryption that the store is asked for: none, SSE-S3 or SSE-KMS."
+    )
+    s3_kms_key: Annotated[str | None, TEXT] = Field(
+        default=None, description="Key for s3_encryption = kms, if not the bucket's own."
+    )
+    s3_threads: Annotated[int, whole(2, 256)] = Field(
+        default=16, description="Calls to the store that a worker makes at the same time."
     )
 
     # How clients reach it
@@ -235,6 +279,11 @@ class RulesBroken(ValueError):
         super().__init__("; ".join(rule.words for rule in rules))
 
 
+def is_s3(storage: str | None) -> bool:
+    """Tell whether blobs are in a bucket rather than in a directory."""
+    return storage is not None and storage.startswith("s3://")
+
+
 def _all_or_none(*names: str) -> Callable[[Settings], bool]:
     return lambda settings: len({getattr(settings, name) is None for name in names}) == 1
 
@@ -255,6 +304,16 @@ RULES = (
         ("outside_issuer", "outside_audience", "outside_jwks"),
         "set all of outside_issuer, outside_audience and outside_jwks, or none",
         _all_or_none("outside_issuer", "outside_audience", "outside_jwks"),
+    ),
+    Rule(
+        ("storage", "s3_endpoint"),
+        "blobs would not go to s3_endpoint; set storage to s3://bucket/prefix as well",
+        lambda settings: settings.s3_endpoint is None or is_s3(settings.storage),
+    ),
+    Rule(
+        ("s3_encryption", "s3_kms_key"),
+        "set s3_encryption to kms where s3_kms_key is set",
+        lambda settings: settings.s3_kms_key is None or settings.s3_encryption == "kms",
     ),
 )
 

@@ -3,7 +3,7 @@
 DATA/
 ├── longshore.db       metadata, unless it is in PostgreSQL
 ├── keys/              signing keys, unless they are in the database
-├── blobs/, uploads/   the file-system store
+├── blobs/, uploads/   the file-system store, unless the settings say another place
 └── metrics/<server>/  numbers that the worker processes of one server share while they run
 """
 
@@ -20,8 +20,11 @@ from typing import Final
 
 from auth.keys import KeyDirectory
 from auth.passwords import Passwords
-from registry.config import Settings
+from registry.config import Settings, is_s3
+from registry.holds import UploadHolds
 from registry.shared_keys import SharedKeys
+from storage.blobs import BlobStore
+from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
 from storage.metadata.engine import Connection, Metadata
@@ -93,6 +96,34 @@ def shared_keys_of(settings: Settings, metadata: Metadata) -> SharedKeys | None:
     if settings.keys_secret is None:
         return None
     return SharedKeys(metadata, settings.keys_secret.get_secret_value())
+
+
+def store_of(settings: Settings, metadata: Metadata) -> BlobStore:
+    """Return where blobs are. It is to be prepared."""
+    storage = settings.storage
+    if storage is None or not is_s3(storage):
+        return FileStore(settings.data if storage is None else Path(storage))
+    # Not at the top: boto3 takes its time and its megabytes, which only those pay who have a bucket.
+    from storage.s3 import S3Store  # noqa: PLC0415
+    from storage.s3_client import S3Place  # noqa: PLC0415
+    from storage.s3_parts import PartPlan  # noqa: PLC0415
+
+    bucket, _, prefix = storage.removeprefix("s3://").partition("/")
+    place = S3Place(
+        bucket,
+        prefix,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        path_style={"auto": None, "on": True, "off": False}[settings.s3_path_style],
+        ca=settings.s3_ca,
+        encryption=settings.s3_encryption,
+        kms_key=settings.s3_kms_key,
+        threads=settings.s3_threads,
+        public_endpoint=settings.s3_public_endpoint,
+    )
+    plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
+    lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
+    return S3Store(place, UploadHolds(metadata), plan, url_lifetime=lifetime)
 
 
 def passwords_of(settings: Settings) -> Passwords:

@@ -54,6 +54,14 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobLink:
+    """A blob that is to be fetched elsewhere: from `url`, for a while."""
+
+    descriptor: Descriptor
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Upload:
     """An upload under way: `offset` bytes are safe."""
 
@@ -143,6 +151,13 @@ class Registry(Protocol):
 
     async def open_blob(self, repository: RepositoryName, digest: Digest) -> Blob:
         """Open a blob for reading [end-2]."""
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
+        """Say where else a blob can be fetched [end-2].
+
+        Returns:
+            None where it is to be opened here.
+        """
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
         """Take a blob from the repository [end-10]."""

@@ -16,6 +16,7 @@ from auth.identity import SYSTEM, Identity
 from registry.errors import Problem, RegistryError, blob_unknown
 from registry.interface import (
     Blob,
+    BlobLink,
     Chunk,
     Condition,
     Descriptor,
@@ -208,6 +209,13 @@ class LocalRegistry:
         except BlobMissing as error:
             raise blob_unknown(digest) from error
         return Blob(Descriptor(OCTET_STREAM, digest, stored.size), reader)
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
+        stored = await self.metadata.lookup(blobs.find, repository, digest)
+        url = None if stored is None else await self.store.url(stored.location)
+        if stored is None or url is None:
+            return None
+        return BlobLink(Descriptor(OCTET_STREAM, digest, stored.size), url)
 
     async def delete_blob(self, repository: RepositoryName, digest: Digest) -> None:
         if not await self.metadata.write(_unlink_unused, repository, digest):

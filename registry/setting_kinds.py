@@ -32,6 +32,8 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::([0-9]{1,5}))?/?")
 _HAS_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+# A bucket's name as AWS allows it, and keys that mean the same in a URL as outside.
+_S3_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9!_.*'()-]+)*)/?")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]{8,}=*")  # RFC 6750: what an Authorization header can carry
 
 
@@ -185,6 +187,15 @@ def _parse_path(value: object) -> Path:
     return Path(text)
 
 
+def _parse_storage(value: object) -> str:
+    if not isinstance(value, str) or not _HAS_SCHEME.match(value):
+        return str(_parse_path(value))
+    found = _S3_URL.fullmatch(value)
+    if found is None or {".", ".."} & set(found[2].split("/")):
+        raise Unfit
+    return f"s3://{found[1]}{found[2]}"
+
+
 def _parse_file(value: object) -> Path:
     path = _parse_path(value)
     try:
@@ -262,6 +273,7 @@ NETWORKS = Kind(
 )
 PATH = Kind("a path, with ~ written out", _parse_path)
 FILE = Kind("the path of a file that can be read, with ~ written out", _parse_file)
+STORAGE = Kind("the path of a directory, with ~ written out, or s3://bucket/prefix", _parse_storage)
 JWKS = Kind(
     "an https:// URL, an http:// URL of a loopback host, or the path of a file that can be read", _parse_jwks
 )

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from registry.errors import Problem, RegistryError
-from registry.interface import Blob, Chunk, Condition, Descriptor, Page, Upload
+from registry.interface import Blob, BlobLink, Chunk, Condition, Descriptor, Page, Upload
 from registry.manifest import OCI_INDEX
 from registry.names import (
     MAX_NAME,
@@ -52,9 +52,10 @@ class Limits:
 class Distribution:
     """The handlers. Each lets the caller in, makes one call and says what came of it."""
 
-    def __init__(self, gate: Gate, limits: Limits) -> None:
+    def __init__(self, gate: Gate, limits: Limits, *, redirects: bool = False) -> None:
         self._gate = gate
         self._limits = limits
+        self._redirects = redirects
 
     def routes(self) -> list[web.RouteDef]:
         """Return every route of the API."""
@@ -160,19 +161,23 @@ class Distribution:
         return web.Response(headers=headers, content_type=descriptor.media_type)
 
     async def get_blob(self, request: web.Request) -> web.StreamResponse:
-        """Send a blob, or the ranges of it that are asked for [end-2]."""
+        """Send a blob, or the ranges of it that are asked for, or say where else they are [end-2]."""
         registry = await self._gate.enter(request)
-        blob = await registry.open_blob(_name(request), _digest(request))
-        headers = _blob_headers(request, blob.descriptor)
-        if _is_unmodified(request, blob.descriptor.digest):
-            await blob.reader.close()
-            return web.Response(status=304, headers=headers)
+        name, digest = _name(request), _digest(request)
+        if "If-None-Match" in request.headers:
+            descriptor = await registry.find_blob(name, digest)
+            if _is_unmodified(request, descriptor.digest):
+                return web.Response(status=304, headers=_blob_headers(request, descriptor))
+        link = await registry.link_blob(name, digest) if self._redirects else None
+        if link is not None:
+            return web.Response(status=307, headers=_link_headers(link))
+        blob = await registry.open_blob(name, digest)
         try:
             ranges = _ranges(request, blob)
         except RangeNotSatisfiable:
             await blob.reader.close()
             raise
-        response = BlobResponse(blob, ranges, headers)
+        response = BlobResponse(blob, ranges, _blob_headers(request, blob.descriptor))
         await response.send(request)
         return response
 
@@ -417,6 +422,15 @@ def _warning(text: str) -> str:
 
 def _blob_headers(request: web.Request, descriptor: Descriptor) -> dict[str, str]:
     return {**_content_headers(request, descriptor.digest, _IMMUTABLE), "Accept-Ranges": "bytes"}
+
+
+def _link_headers(link: BlobLink) -> dict[str, str]:
+    """Return the headers of a redirect, which nobody may keep: it ends, and opens the blob to anybody."""
+    return {
+        "Location": link.url,
+        "Docker-Content-Digest": link.descriptor.digest,
+        "Cache-Control": "no-store",
+    }
 
 
 def _content_headers(request: web.Request, digest: Digest, caching: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ ASKS: Final[dict[str, Action | Literal["mount", "catalog"]]] = {
     "delete_tag": "delete",
     "find_blob": "pull",
     "open_blob": "pull",
+    "link_blob": "pull",
     "delete_blob": "delete",
     "mount_blob": "mount",
     "start_upload": "push",

@@ -145,6 +145,11 @@ def test_toml_files_of_other_editors(tmp_path: Path) -> None:
         ("manifest_limit", "512KiB", 512 * 1024),
         ("manifest_limit", "64MiB", 64 * 1024 * 1024),
         ("shutdown_timeout", "0", 0),
+        ("storage", "", None),
+        ("storage", "/srv/blobs", "/srv/blobs"),
+        ("storage", "s3://some.bucket", "s3://some.bucket"),
+        ("storage", "s3://some-bucket/a/B_2/", "s3://some-bucket/a/B_2"),
+        ("s3_part_size", "16MiB", 16 * 1024 * 1024),
     ],
 )
 def test_values_of_the_environment(name: str, text: str, value: object) -> None:
@@ -201,6 +206,7 @@ HOST_WORDS = "an IP address or a host name, without a port"
 FILE_WORDS = "the path of a file that can be read, with ~ written out"
 JWKS_WORDS = "an https:// URL, an http:// URL of a loopback host, or the path of a file that can be read"
 PATH_WORDS = "a path, with ~ written out"
+STORAGE_WORDS = "the path of a directory, with ~ written out, or s3://bucket/prefix"
 SERVICE_WORDS = "a name of letters, digits and . _ : -"
 PASSWORD_WORDS = "printable text of at least 8 characters"
 BEARER_WORDS = "at least 8 characters out of letters, digits and . _ ~ + / -"
@@ -262,6 +268,26 @@ WRONG = [
         "1m",
         "a duration from 1h to 3650d, in seconds or such as 30s, 10m, 12h or 7d",
     ),
+    ("storage", "s3://", STORAGE_WORDS),
+    ("storage", "s3://B", STORAGE_WORDS),
+    ("storage", "s3://bucket//x", STORAGE_WORDS),
+    ("storage", "s3://bucket/a/../b", STORAGE_WORDS),
+    ("storage", "s3://bucket/a b", STORAGE_WORDS),
+    ("storage", "S3://bucket", STORAGE_WORDS),
+    ("storage", "gs://bucket", STORAGE_WORDS),
+    ("storage", "~/blobs", STORAGE_WORDS),
+    ("s3_endpoint", "127.0.0.1:9000", ORIGIN_WORDS),
+    ("s3_region", " ", "text that is not empty"),
+    ("s3_redirect", "maybe", "true or false"),
+    ("s3_public_endpoint", "https://s3.test/bucket", ORIGIN_WORDS),
+    ("s3_url_lifetime", "8d", "a duration from 1m to 7d, in seconds or such as 30s, 10m, 12h or 7d"),
+    ("s3_part_size", "4MiB", "a size from 5MiB to 32MiB, in bytes or such as 512KiB or 4MiB"),
+    ("s3_grow_parts", 3, "true or false"),
+    ("s3_path_style", "maybe", "one of auto, on, off"),
+    ("s3_ca", "/nowhere", f"{FILE_WORDS}: no such file or directory"),
+    ("s3_encryption", "aes", "one of none, s3, kms"),
+    ("s3_kms_key", " ", "text that is not empty"),
+    ("s3_threads", "1", "a whole number from 2 to 256"),
     ("token_algorithm", "HS256", "one of ES256, EdDSA"),
     ("outside_issuer", " ", "text that is not empty"),
     ("outside_audience", 1, "text that is not empty"),
@@ -343,6 +369,18 @@ def test_all_or_none_of_the_outside_issuer() -> None:
             "set all of outside_issuer, outside_audience and outside_jwks, or none"
         )
     ]
+
+
+def test_endpoint_of_s3_without_a_bucket() -> None:
+    [problem] = problems({"LONGSHORE_S3_ENDPOINT": "http://s3.test", "LONGSHORE_STORAGE": "/srv/blobs"})
+    assert problem.endswith("set storage to s3://bucket/prefix as well")
+    given_by({"LONGSHORE_S3_ENDPOINT": "http://s3.test", "LONGSHORE_STORAGE": "s3://bucket"})
+
+
+def test_key_of_kms_without_kms() -> None:
+    [problem] = problems({"LONGSHORE_S3_KMS_KEY": "alias/blobs"})
+    assert problem.endswith("set s3_encryption to kms where s3_kms_key is set")
+    given_by({"LONGSHORE_S3_KMS_KEY": "alias/blobs", "LONGSHORE_S3_ENCRYPTION": "kms"})
 
 
 def test_a_wrong_value_does_not_break_a_rule_on_top(tmp_path: Path) -> None:
