@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from auth.identity import Authenticator
@@ -43,6 +44,7 @@ from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
 from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
+from storage.blobs import StoreUnavailable
 from storage.metadata import repositories
 from storage.metadata.engine import Metadata
 
@@ -61,6 +63,8 @@ _FOR_PROGRAMS: Final = ("/v1/", "/v2", "/token", "/.well-known/", "/healthz", "/
 
 # What is read from a socket at once. Large bodies are the point of a registry.
 _READ_SIZE: Final = 256 * 1024
+
+_log = structlog.stdlib.get_logger("longshore.app")
 
 
 async def make_runner(
@@ -90,7 +94,11 @@ async def make_app(
     """Return the application. `sources`: where each setting comes from, if that is known."""
     metadata = database_of(settings).open()
     store = store_of(settings, metadata)
-    await store.prepare()
+    try:
+        await store.prepare()
+    except StoreUnavailable as error:
+        # It was there when the server started: a worker that comes later serves what it can, and says so.
+        _log.error("storage is away", error=str(error))
     shared_keys = shared_keys_of(settings, metadata)
     if shared_keys is not None:
         await shared_keys.load()

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from auth.keys import KeyDirectory
 from auth.passwords import Passwords
@@ -28,6 +28,9 @@ from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
 from storage.metadata.engine import Connection, Metadata
+
+if TYPE_CHECKING:
+    from storage.s3_client import S3Place
 
 FIRST_ADMINISTRATOR: Final = "admin"
 
@@ -105,11 +108,32 @@ def store_of(settings: Settings, metadata: Metadata) -> BlobStore:
         return FileStore(settings.data if storage is None else Path(storage))
     # Not at the top: boto3 takes its time and its megabytes, which only those pay who have a bucket.
     from storage.s3 import S3Store  # noqa: PLC0415
-    from storage.s3_client import S3Place  # noqa: PLC0415
     from storage.s3_parts import PartPlan  # noqa: PLC0415
 
+    plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
+    lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
+    return S3Store(_place_of(settings, storage), UploadHolds(metadata), plan, url_lifetime=lifetime)
+
+
+def check_storage(settings: Settings) -> None:
+    """Return if blobs can be kept where the settings say, as far as that is outside of this machine.
+
+    Raises:
+        StoreUnavailable: in words for the operator.
+    """
+    storage = settings.storage
+    if storage is None or not is_s3(storage):
+        return
+    from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
+
+    S3Client(_place_of(settings, storage)).check_now()
+
+
+def _place_of(settings: Settings, storage: str) -> "S3Place":
+    from storage.s3_client import S3Place  # noqa: PLC0415 - see store_of()
+
     bucket, _, prefix = storage.removeprefix("s3://").partition("/")
-    place = S3Place(
+    return S3Place(
         bucket,
         prefix,
         endpoint=settings.s3_endpoint,
@@ -121,9 +145,6 @@ def store_of(settings: Settings, metadata: Metadata) -> BlobStore:
         threads=settings.s3_threads,
         public_endpoint=settings.s3_public_endpoint,
     )
-    plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
-    lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
-    return S3Store(place, UploadHolds(metadata), plan, url_lifetime=lifetime)
 
 
 def passwords_of(settings: Settings) -> Passwords:

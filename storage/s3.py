@@ -20,7 +20,7 @@ from storage.s3_reader import S3Reader
 from storage.s3_upload import BLOBS, TAILS, Budget, S3Upload, key_prefix, tail_prefix, upload_of
 
 # Bytes on their way to the store, of all uploads of a process: several at once each wait a little more.
-_IN_FLIGHT: Final = 48 * MIB
+_IN_FLIGHT: Final = 24 * MIB
 
 
 class S3Store:

@@ -6,6 +6,7 @@ still fails then is told as `StoreUnavailable`.
 
 import asyncio
 import functools
+import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,6 +70,37 @@ class Multipart:
     begun_at: datetime
 
 
+class Pieces:
+    """Pieces of memory that are sent one after another, without being put together first."""
+
+    def __init__(self, pieces: Sequence[memoryview]) -> None:
+        self._pieces = pieces
+        self._size = sum(map(len, pieces))
+        self._next = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, _: int = -1) -> memoryview | bytes:
+        """Return the next piece, however long it is: it is in memory anyway, and sent at once."""
+        if self._next == len(self._pieces):
+            return b""
+        self._next += 1
+        return self._pieces[self._next - 1]
+
+    def tell(self) -> int:
+        """Return how many bytes were read."""
+        return sum(map(len, self._pieces[: self._next]))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to the beginning, or to the end: nobody asks for anything else."""
+        at_end = whence == io.SEEK_END
+        if offset:
+            raise io.UnsupportedOperation("only whole bodies are sent")
+        self._next = len(self._pieces) if at_end else 0
+        return self.tell()
+
+
 class S3Client:
     """The calls. Keys are without the prefix."""
 
@@ -81,14 +113,27 @@ class S3Client:
         self._encryption = _encryption(place)
 
     async def check(self) -> None:
+        """Do as `check_now` does, in a thread."""
+        await self._run(self.check_now)
+
+    def check_now(self) -> None:
         """Return if the bucket can be used.
 
         Raises:
             StoreUnavailable: in words for the operator.
         """
-        await self._run(self._check)
+        place = self._place
+        where = f"the bucket {place.bucket!r} at {place.endpoint or 'AWS'}"
+        try:
+            self._s3.head_bucket(Bucket=place.bucket)
+        except ClientError as error:
+            # The answer to a HEAD has no body, and so no word of why.
+            reason = {"404": "does not exist", "403": "is closed to these credentials"}.get(_code(error))
+            raise StoreUnavailable(f"{where} {reason or f'cannot be used: {error}'}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"{where} cannot be reached: {error}") from error
 
-    async def put(self, key: str, body: bytes | bytearray) -> None:
+    async def put(self, key: str, body: Pieces) -> None:
         """Store an object."""
         await self._run(self._s3.put_object, **self._at(key), Body=body, **self._encryption)
 
@@ -118,7 +163,7 @@ class S3Client:
         begun = await self._run(self._s3.create_multipart_upload, **self._at(key), **self._encryption)
         return str(begun["UploadId"])
 
-    async def put_part(self, key: str, multipart: str, number: int, body: bytes | bytearray) -> str:
+    async def put_part(self, key: str, multipart: str, number: int, body: Pieces) -> str:
         """Upload a part and return its ETag.
 
         Raises:
@@ -167,18 +212,6 @@ class S3Client:
 
     def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._place.bucket, "Key": self._prefix + key}
-
-    def _check(self) -> None:
-        place = self._place
-        where = f"the bucket {place.bucket!r} at {place.endpoint or 'AWS'}"
-        try:
-            self._s3.head_bucket(Bucket=place.bucket)
-        except ClientError as error:
-            # The answer to a HEAD has no body, and so no word of why.
-            reason = {"404": "does not exist", "403": "is closed to these credentials"}.get(_code(error))
-            raise StoreUnavailable(f"{where} {reason or f'cannot be used: {error}'}") from error
-        except BotoCoreError as error:
-            raise StoreUnavailable(f"{where} cannot be reached: {error}") from error
 
     def _get(self, key: str, start: int, stop: int) -> bytes:
         for attempt in range(1, _BODY_ATTEMPTS + 1):

@@ -17,7 +17,7 @@ from typing import Final
 
 from storage.blobs import BlobMissing, BlobStoreError, BlobTooLarge, StagedMissing, StoreUnavailable
 from storage.digest import Digest, RunningDigest
-from storage.s3_client import S3Client
+from storage.s3_client import Pieces, S3Client
 from storage.s3_parts import MAX_PARTS, PartPlan, UploadState
 from storage.s3_reader import read_object
 
@@ -92,8 +92,9 @@ class S3Upload:
         self._tail = state.tail
         """The object with exactly the bytes behind the parts, if there is one."""
         self._tail_size = state.size - self._plan.length(len(state.etags))
-        self._buffer: bytearray | None = None
-        """The bytes behind the parts; None while they are only in the tail."""
+        self._behind: list[memoryview] = []
+        """The bytes behind the parts, unless they are only in the tail."""
+        self._is_behind_here = not state.tail
         self._replaced: list[str] = []
         self._failure: Exception | None = None
         self._whole = ""
@@ -124,14 +125,12 @@ class S3Upload:
     async def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            buffer, room = await self._open_buffer()
-            piece = view[:room]
-            buffer += piece
-            self._tail_size = len(buffer)
-            view = view[len(piece) :]
+            room = await self._make_room()
+            piece, view = view[:room], view[room:]
+            self._behind.append(piece)
+            self._tail_size += len(piece)
             if len(piece) == room:
-                self._buffer = None
-                await self._send_part(buffer)
+                await self._send_part()
 
     async def sync(self) -> str | None:
         await self._settle()
@@ -208,19 +207,20 @@ class S3Upload:
 
     # -- the parts -------------------------------------------------------------------------------------
 
-    async def _open_buffer(self) -> tuple[bytearray, int]:
-        """Return the bytes behind the parts, to add to them, and how many more make a part."""
+    async def _make_room(self) -> int:
+        """Return how many more bytes make a part of those behind the parts: the tail is one no more."""
         number = len(self._etags) + 1
         if number > MAX_PARTS:
             raise self._too_large()
-        if self._buffer is None:
-            self._buffer = bytearray(await self._get_tail() if self._tail_size else b"")
+        self._behind = await self._get_behind()
+        self._is_behind_here = True
         if self._tail:
             self._replaced.append(self._tail)
             self._tail = ""
-        return self._buffer, self._plan.size(number) - len(self._buffer)
+        return self._plan.size(number) - self._tail_size
 
-    async def _send_part(self, part: bytearray) -> None:
+    async def _send_part(self) -> None:
+        part = Pieces(self._behind)
         if not self._multipart:
             key = key_prefix(self._upload) + _random()
             self._multipart = await self._client.begin(key)
@@ -228,12 +228,12 @@ class S3Upload:
             self._begun.add((key, self._multipart))
         await self._budget.take(len(part))
         self._etags.append("")
-        self._tail_size = 0
+        self._behind, self._tail_size = [], 0
         sending = asyncio.create_task(self._put_part(len(self._etags), part))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    async def _put_part(self, number: int, part: bytearray) -> None:
+    async def _put_part(self, number: int, part: Pieces) -> None:
         etags = self._etags
         try:
             etags[number - 1] = await self._client.put_part(self._key, self._multipart, number, part)
@@ -269,17 +269,16 @@ class S3Upload:
         prefix = tail_prefix(self._upload) if self._etags else key_prefix(self._upload)
         key = prefix + _random()
         self._written.add(key)
-        await self._client.put(key, self._behind_parts())
+        await self._client.put(key, Pieces(self._behind))
         return key
 
-    async def _get_tail(self) -> bytes:
+    async def _get_behind(self) -> list[memoryview]:
+        if self._is_behind_here:
+            return self._behind
         try:
-            return await self._client.get(self._tail, 0, self._tail_size)
+            return [memoryview(await self._client.get(self._tail, 0, self._tail_size))]
         except BlobMissing as error:
             raise StagedMissing("the tail of the upload is gone") from error
-
-    def _behind_parts(self) -> bytes | bytearray:
-        return b"" if self._buffer is None else self._buffer
 
     # -- the blob --------------------------------------------------------------------------------------
 
@@ -316,7 +315,7 @@ class S3Upload:
 
     async def _complete(self) -> None:
         if self._tail_size:
-            last = await self._get_tail() if self._buffer is None else self._behind_parts()
+            last = Pieces(await self._get_behind())
             number = len(self._etags) + 1
             if number > MAX_PARTS:
                 raise self._too_large()

@@ -12,6 +12,7 @@ from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
 from registry.installation import (
     FIRST_ADMINISTRATOR,
+    check_storage,
     keys_of,
     make_first_administrator,
     make_metrics_directory,
@@ -42,6 +43,7 @@ def serve(loaded: Loaded) -> None:
 
     # First of all: where nothing can be served, no password is made that nobody would get to see.
     server = Server(settings, metrics, loaded.sources)
+    check_storage(settings)
     password = _prepare(settings)
     make_metrics_directory(metrics)
     _welcome(server.url, settings, password)

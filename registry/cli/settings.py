@@ -15,6 +15,7 @@ from registry.config import Loaded, Settings, rows
 from registry.errors import RegistryError
 from registry.installation import database_of
 from registry.setting_layers import InvalidSettings, load
+from storage.blobs import BlobStoreError
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 from storage.metadata.migrate import DatabaseTooNew
 
@@ -42,7 +43,7 @@ def with_settings(command: Callable[Concatenate[Loaded, P], None]) -> Callable[P
             command(loaded, *args, **kwargs)
         except BrokenPipeError:
             raise  # whoever reads our output has seen enough: click ends without a word
-        except (RegistryError, DatabaseTooNew, KeyFileError, InvalidSettings) as error:
+        except (RegistryError, DatabaseTooNew, KeyFileError, InvalidSettings, BlobStoreError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
             known = error.filename is not None and error.strerror is not None
