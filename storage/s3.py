@@ -17,7 +17,16 @@ from storage.blobs import BlobReader, Holds, StagedBlob
 from storage.s3_client import S3Client, S3Place
 from storage.s3_parts import MIB, UPLOAD_MEMORY, PartPlan
 from storage.s3_reader import S3Reader
-from storage.s3_upload import BLOBS, TAILS, Budget, S3Upload, key_prefix, tail_prefix, upload_of
+from storage.s3_upload import (
+    BLOBS,
+    TAILS,
+    Budget,
+    S3Upload,
+    multiparts_of,
+    objects_of,
+    tail_prefix,
+    upload_of,
+)
 
 # Bytes on their way to the store, of all uploads of a process: several at once each wait a little more.
 _IN_FLIGHT: Final = 24 * MIB
@@ -71,9 +80,9 @@ class S3Store:
 
     async def remove_stray(self, key: str) -> None:
         """Abort the upload's multipart uploads and delete its tails; its other objects may be blobs."""
-        for each in await self._client.multiparts(key_prefix(key)):
+        for each in await multiparts_of(self._client, key):
             await self._client.abort(each.key, each.id)
-        for tail, _ in await self._client.objects(tail_prefix(key)):
+        for tail in await objects_of(self._client, key, tail_prefix(key)):
             await self._client.delete(tail)
 
     async def space(self) -> None:

@@ -5,6 +5,7 @@ still fails then is told as `StoreUnavailable`.
 """
 
 import asyncio
+import contextlib
 import functools
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,8 +24,6 @@ from storage.blobs import BlobMissing, BlobStoreError, StagedMissing, StoreFull,
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Pauses of half a second, one, two and four on average: a client waits, and tries again itself.
-_ATTEMPTS: Final = 5
 _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 30
 
@@ -57,6 +56,8 @@ class S3Place:
     """none, s3 or kms."""
     kms_key: str | None = None
     threads: int = 16
+    attempts: int = 5
+    """Of each call. There are pauses of half a second, one, two and four on average."""
     public_endpoint: str | None = None
     """Where clients reach the store; None where they reach it at `endpoint`."""
 
@@ -107,8 +108,10 @@ class S3Client:
     def __init__(self, place: S3Place) -> None:
         self._place = place
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        self._s3 = _open(place, place.endpoint)
-        self._public = self._s3 if place.public_endpoint is None else _open(place, place.public_endpoint)
+        session = boto3.session.Session(region_name=place.region)
+        self._s3 = _open(session, place, place.endpoint)
+        public = place.public_endpoint
+        self._public = self._s3 if public is None else _open(session, place, public)
         self._threads = ThreadPoolExecutor(place.threads, thread_name_prefix="s3")
         self._encryption = _encryption(place)
 
@@ -217,7 +220,7 @@ class S3Client:
         for attempt in range(1, _BODY_ATTEMPTS + 1):
             try:
                 found = self._s3.get_object(**self._at(key), Range=f"bytes={start}-{stop - 1}")
-                with found["Body"] as body:
+                with contextlib.closing(found["Body"]) as body:
                     data: bytes = body.read()
             except BotoCoreError:
                 if attempt == _BODY_ATTEMPTS:
@@ -270,12 +273,13 @@ class S3Client:
         return key.removeprefix(self._prefix)
 
 
-def _open(place: S3Place, endpoint: str | None) -> Any:
-    path_style = place.endpoint is not None if place.path_style is None else place.path_style
+def _open(session: boto3.session.Session, place: S3Place, endpoint: str | None) -> Any:
+    usual = "auto" if place.endpoint is None else "path"
+    style = usual if place.path_style is None else "path" if place.path_style else "virtual"
     config = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "path" if path_style else "auto"},
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        s3={"addressing_style": style},
+        retries={"mode": "standard", "total_max_attempts": place.attempts},
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
         max_pool_connections=place.threads,
@@ -284,7 +288,6 @@ def _open(place: S3Place, endpoint: str | None) -> Any:
         response_checksum_validation="when_required",
         user_agent_extra="longshore",
     )
-    session = boto3.session.Session(region_name=place.region)
     region = session.region_name or (_ANY_REGION if place.endpoint is not None else None)
     verify = None if place.ca is None else str(place.ca)
     return session.client("s3", region_name=region, endpoint_url=endpoint, verify=verify, config=config)

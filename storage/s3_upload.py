@@ -17,7 +17,7 @@ from typing import Final
 
 from storage.blobs import BlobMissing, BlobStoreError, BlobTooLarge, StagedMissing, StoreUnavailable
 from storage.digest import Digest, RunningDigest
-from storage.s3_client import Pieces, S3Client
+from storage.s3_client import Multipart, Pieces, S3Client
 from storage.s3_parts import MAX_PARTS, PartPlan, UploadState
 from storage.s3_reader import read_object
 
@@ -38,6 +38,17 @@ def tail_prefix(upload: str) -> str:
 def upload_of(key: str) -> str:
     """Return the upload that an object or a multipart upload belongs to."""
     return key.rpartition("/")[2].rpartition(".")[0]
+
+
+async def multiparts_of(client: S3Client, upload: str) -> Iterable[Multipart]:
+    """List the multipart uploads that were begun for an upload: never for a request."""
+    found = await client.multiparts(key_prefix(upload))
+    return [each for each in found if upload_of(each.key) == upload]
+
+
+async def objects_of(client: S3Client, upload: str, prefix: str) -> Iterable[str]:
+    """List an upload's objects that begin with one of its prefixes: never for a request."""
+    return [key for key, _ in await client.objects(prefix) if upload_of(key) == upload]
 
 
 class Budget:
@@ -181,10 +192,9 @@ class S3Upload:
         # It may have been made of the parts by a request that never came to say so.
         objects.update(each.key for each in states if each.key)
         if thorough:
-            found = await self._client.multiparts(key_prefix(self._upload))
-            multiparts |= {(each.key, each.id) for each in found}
+            multiparts |= {(each.key, each.id) for each in await multiparts_of(self._client, self._upload)}
             for prefix in (key_prefix(self._upload), tail_prefix(self._upload)):
-                objects.update(key for key, _ in await self._client.objects(prefix))
+                objects.update(await objects_of(self._client, self._upload, prefix))
         for key, multipart in multiparts:
             await self._client.abort(key, multipart)
         await self._delete(objects)

@@ -6,7 +6,9 @@ from functools import partial
 import pytest
 
 from storage.metadata.postgresql import migrate_postgres
+from tests.e2e.process import running
 from tests.postgres import PostgresServer, aside, running_postgres
+from tests.storage.servers import S3Server, credentials
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,17 @@ def migrated_postgres(postgres: PostgresServer) -> str:
     dsn = postgres.dsn("migrated")
     aside(partial(migrate_postgres, dsn))
     return dsn
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A MinIO server; boto3 finds its credentials."""
+    with credentials(), running(S3Server("minio", tmp_path_factory.mktemp("minio"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A versitygw server; boto3 finds its credentials."""
+    with credentials(), running(S3Server("versitygw", tmp_path_factory.mktemp("versitygw"))) as server:
+        yield server

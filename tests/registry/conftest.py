@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -9,15 +10,21 @@ import pytest
 from sqlalchemy import delete
 
 from auth.identity import SYSTEM, Identity
+from registry.holds import UploadHolds
 from registry.interface import Registry
 from registry.local import DEFAULT_RULES, LocalRegistry, Rules
+from storage.blobs import BlobStore
 from storage.filesystem import FileStore
 from storage.metadata import documents, schema
 from storage.metadata.engine import Connection
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata
+from storage.s3 import S3Store
+from storage.s3_client import S3Place
+from storage.s3_parts import MIN_PART, PartPlan
 from tests.postgres import PostgresServer, aside
 from tests.registry.registries import REGISTRIES, Stores, opened
+from tests.storage.servers import BUCKET, S3Server
 
 # A registry syncs after every step. No test here is about disks, so none has to wait for one.
 IN_MEMORY: Final = Path("/dev/shm")
@@ -99,14 +106,25 @@ def local(stores: Stores) -> LocalRegistry:
     return stores.registry()
 
 
-@pytest.fixture(params=sorted(REGISTRIES))
+@pytest.fixture(params=[*sorted(REGISTRIES), pytest.param("s3", marks=pytest.mark.e2e)])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def open_registry(kind: str, stores: Stores) -> AsyncIterator[OpenRegistry]:
+def bucket(minio: S3Server, stores: Stores) -> BlobStore:
+    """A store in the bucket of all tests: it has no names that two of them would share."""
+    place = S3Place(BUCKET, "registry", endpoint=minio.endpoint)
+    return S3Store(place, UploadHolds(stores.metadata), PartPlan.of(MIN_PART, growing=False))
+
+
+@pytest.fixture
+async def open_registry(
+    kind: str, stores: Stores, request: pytest.FixtureRequest
+) -> AsyncIterator[OpenRegistry]:
     """Open a registry over the test's stores with other rules, or for another caller."""
+    if kind == "s3":
+        stores, kind = replace(stores, store=request.getfixturevalue("bucket")), "local"
     async with contextlib.AsyncExitStack() as opened:
 
         async def open_(*, rules: Rules = DEFAULT_RULES, caller: Identity = SYSTEM) -> Registry:

@@ -1,11 +1,13 @@
-from collections.abc import Iterator
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from storage.metadata.migrate import migrate_sqlite
-from tests.e2e.process import running
-from tests.storage.servers import S3Server, credentials
+from tests.storage.servers import S3Server
+from tests.storage.stores import Worker, opened
 
 
 @pytest.fixture(scope="session")
@@ -16,13 +18,25 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with credentials(), running(S3Server("minio", tmp_path_factory.mktemp("minio"))) as server:
-        yield server
+@pytest.fixture
+def root(kind: str, tmp_path: Path, request: pytest.FixtureRequest, empty_database: Path) -> Path:
+    """A directory that tells a process where the store of the test's own is."""
+    shutil.copyfile(empty_database, tmp_path / "longshore.db")
+    if kind != "files":
+        server: S3Server = request.getfixturevalue(kind)
+        server.note_place(tmp_path)
+    return tmp_path
 
 
-@pytest.fixture(scope="session")
-def versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with credentials(), running(S3Server("versitygw", tmp_path_factory.mktemp("versitygw"))) as server:
-        yield server
+@pytest.fixture
+def reopen(kind: str, root: Path) -> Iterator[Callable[[], Worker]]:
+    """Open the one store once more, as another worker does."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(opened(kind, root))
+
+
+@pytest.fixture
+async def worker(reopen: Callable[[], Worker]) -> Worker:
+    worker = reopen()
+    await worker.store.prepare()
+    return worker

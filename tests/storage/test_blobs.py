@@ -1,10 +1,8 @@
 """The contract of BlobStore, over every store in `STORES`. The servers are real ones."""
 
 import asyncio
-import contextlib
 import itertools
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,8 +16,7 @@ from storage.digest import Digest
 from storage.metadata import uploads
 from tests.storage.processes import hold_until_told, spawned
 from tests.storage.properties import PROPERTY
-from tests.storage.servers import S3Server
-from tests.storage.stores import STORES, Worker, joined, opened
+from tests.storage.stores import STORES, Worker, joined
 
 KINDS: Final = [kind if kind == "files" else pytest.param(kind, marks=pytest.mark.e2e) for kind in STORES]
 
@@ -36,30 +33,6 @@ keys = (f"example-{number}" for number in itertools.count())
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def root(kind: str, tmp_path: Path, request: pytest.FixtureRequest, empty_database: Path) -> Path:
-    """A directory that tells a process where the store is."""
-    shutil.copyfile(empty_database, tmp_path / "longshore.db")
-    if kind != "files":
-        server: S3Server = request.getfixturevalue(kind)
-        server.note_place(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def reopen(kind: str, root: Path) -> Iterator[Callable[[], Worker]]:
-    """Open the one store once more, as another worker does."""
-    with contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(opened(kind, root))
-
-
-@pytest.fixture
-async def worker(reopen: Callable[[], Worker]) -> Worker:
-    worker = reopen()
-    await worker.store.prepare()
-    return worker
 
 
 async def staged_keys(worker: Worker) -> set[str]:
