@@ -106,7 +106,11 @@ def local(stores: Stores) -> LocalRegistry:
     return stores.registry()
 
 
-@pytest.fixture(params=[*sorted(REGISTRIES), pytest.param("s3", marks=pytest.mark.e2e)])
+# For the tests that are about the bytes of blobs.
+WITH_S3: Final = [*sorted(REGISTRIES), pytest.param("s3", marks=pytest.mark.e2e)]
+
+
+@pytest.fixture(params=sorted(REGISTRIES))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -14,7 +14,7 @@ from registry.names import Tag
 from storage.digest import Digest
 from storage.metadata import repositories
 from tests.registry.accounts import add_account
-from tests.registry.conftest import OpenRegistry
+from tests.registry.conftest import WITH_S3, OpenRegistry
 from tests.registry.content import (
     describe,
     image,
@@ -38,6 +38,12 @@ DIGEST: Final = Digest.of(CONTENT)
 
 # Longer than what a store reads at once, and of no round length.
 LONG: Final = bytes(range(256)) * 10_007
+
+
+@pytest.fixture(params=WITH_S3)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 
 # Finding and reading

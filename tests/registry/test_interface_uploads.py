@@ -11,7 +11,7 @@ from registry.errors import Problem, UploadError
 from registry.interface import Chunk, Registry
 from registry.manifest import OCTET_STREAM
 from storage.digest import Digest
-from tests.registry.conftest import OpenRegistry
+from tests.registry.conftest import WITH_S3, OpenRegistry
 from tests.registry.content import body, broken, name, push_blob, read_blob, refused, repositories_of
 
 APP: Final = name("team/app")
@@ -23,6 +23,12 @@ ALGORITHMS: Final = ["sha256", "sha512"]
 
 # More than one batch of what an upload hands to a thread, and of no round length.
 LONG: Final = bytes(range(256)) * 10_007
+
+
+@pytest.fixture(params=WITH_S3)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 
 async def start(registry: Registry, *parts: bytes, algorithm: str = "sha256") -> str:

@@ -72,7 +72,7 @@ async def test_head_and_what_the_client_has_are_answered_from_here(serving: Serv
 async def test_manifest_that_is_pulled_as_a_blob_is_sent_from_here(serving: Serving, in_bucket: In) -> None:
     async with serving(**in_bucket()) as live:
         pushed = index()
-        await live.client.push_manifest("a/b", pushed)
+        await live.client.push_manifest("a/b", "latest", pushed)
         answer = (await live.client.get(f"/v2/a/b/blobs/{pushed.digest}")).expect(200)
         assert answer.body == pushed.content
 
