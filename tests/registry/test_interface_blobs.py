@@ -45,7 +45,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-
 # Finding and reading
 
 

@@ -30,7 +30,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-
 async def start(registry: Registry, *parts: bytes, algorithm: str = "sha256") -> str:
     """Begin an upload, add each part in a request of its own, and return its id."""
     upload = await registry.start_upload(APP, algorithm)

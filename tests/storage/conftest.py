@@ -1,6 +1,6 @@
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -28,15 +28,18 @@ def root(kind: str, tmp_path: Path, request: pytest.FixtureRequest, empty_databa
     return tmp_path
 
 
+Reopen = Callable[[], Awaitable[Worker]]
+
+
 @pytest.fixture
-def reopen(kind: str, root: Path) -> Iterator[Callable[[], Worker]]:
+async def reopen(kind: str, root: Path) -> AsyncIterator[Reopen]:
     """Open the one store once more, as another worker does."""
-    with contextlib.ExitStack() as stack:
-        yield lambda: stack.enter_context(opened(kind, root))
+    async with contextlib.AsyncExitStack() as stack:
+        yield lambda: stack.enter_async_context(opened(kind, root))
 
 
 @pytest.fixture
-async def worker(reopen: Callable[[], Worker]) -> Worker:
-    worker = reopen()
+async def worker(reopen: Reopen) -> Worker:
+    worker = await reopen()
     await worker.store.prepare()
     return worker

@@ -17,7 +17,7 @@ from storage.filesystem import FileStore
 from storage.metadata import login_failures
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata
-from tests.storage.stores import Worker, opened
+from tests.storage.stores import opened
 
 P = ParamSpec("P")
 
@@ -61,17 +61,17 @@ def run_together(count: int, run: Callable[..., None], *args: object) -> list[in
 def hold_until_told(pipe: Connection, kind: str, root: Path, key: str, content: bytes) -> None:
     """Hold an upload with `content` in it, say so, and let it go when told."""
 
-    async def hold(worker: Worker) -> None:
-        async with worker.hold(key) as held:
-            await held.resume()
-            await held.write(content)
-            await held.keep()
-            pipe.send("held")
-            pipe.recv()
-        pipe.send("let go")
+    async def hold() -> None:
+        async with opened(kind, root) as worker:
+            async with worker.hold(key) as held:
+                await held.resume()
+                await held.write(content)
+                await held.keep()
+                pipe.send("held")
+                pipe.recv()
+            pipe.send("let go")
 
-    with opened(kind, root) as worker:
-        asyncio.run(hold(worker))
+    asyncio.run(hold())
 
 
 def hold_file(pipe: Connection, root: Path, key: str, content: bytes) -> None:

@@ -6,7 +6,7 @@ what a registry does about that, in as few lines as can be.
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from storage.digest import Digest
 from storage.filesystem import FileStore
 from storage.metadata import uploads
 from storage.metadata.engine import Metadata
+from storage.metadata.sqlite import SqliteMetadata
 from storage.metadata.uploads import StoredUpload
 from storage.s3 import S3Store
 from storage.s3_client import S3Place
@@ -139,14 +140,14 @@ class Held:
             await self.staged.discard(self.row.state)
 
 
-@contextlib.contextmanager
-def opened(kind: str, root: Path) -> Iterator[Worker]:
+@contextlib.asynccontextmanager
+async def opened(kind: str, root: Path) -> AsyncIterator[Worker]:
     """Open the store in a directory that is made ready, as one more process does."""
-    metadata = Metadata(root / "longshore.db")
+    metadata = SqliteMetadata(root / "longshore.db")
     try:
         yield Worker(STORES[kind](root, UploadHolds(metadata)), metadata)
     finally:
-        metadata.close()
+        await metadata.close()
 
 
 async def joined(chunks: AsyncIterator[bytes]) -> bytes:

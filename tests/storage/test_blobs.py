@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from storage.blobs import BlobMissing, StagedBusy, StagedMissing
 from storage.digest import Digest
 from storage.metadata import uploads
+from tests.storage.conftest import Reopen
 from tests.storage.processes import hold_until_told, spawned
 from tests.storage.properties import PROPERTY
 from tests.storage.stores import STORES, Worker, joined
@@ -127,20 +127,20 @@ async def test_what_was_read_is_committed(worker: Worker) -> None:
     assert await worker.get(location, 6) == b"onetwo"
 
 
-async def test_another_worker_goes_on_with_an_upload(worker: Worker, reopen: Callable[[], Worker]) -> None:
+async def test_another_worker_goes_on_with_an_upload(worker: Worker, reopen: Reopen) -> None:
     await worker.stage("upload")
     await worker.append("upload", b"one")
-    other = reopen()
+    other = await reopen()
     await other.append("upload", b"two")
     location = await other.commit("upload", Digest.of(b"onetwo"))
     assert await worker.get(location, 6) == b"onetwo"
 
 
-async def test_preparing_again_keeps_what_is_there(worker: Worker, reopen: Callable[[], Worker]) -> None:
+async def test_preparing_again_keeps_what_is_there(worker: Worker, reopen: Reopen) -> None:
     location = await worker.put("blob", b"content")
     await worker.stage("upload")
     await worker.append("upload", b"begun")
-    again = reopen()
+    again = await reopen()
     await again.store.prepare()
     assert await again.get(location, 7) == b"content"
     async with again.hold("upload") as held:
@@ -148,19 +148,19 @@ async def test_preparing_again_keeps_what_is_there(worker: Worker, reopen: Calla
         assert await held.read() == b"begun"
 
 
-async def test_upload_is_held_by_one_at_a_time(worker: Worker, reopen: Callable[[], Worker]) -> None:
+async def test_upload_is_held_by_one_at_a_time(worker: Worker, reopen: Reopen) -> None:
     await worker.stage("upload")
     await worker.stage("other")
     async with worker.hold("upload") as held:
         await held.resume()
-        for holder in (worker, reopen()):
+        for holder in (worker, await reopen()):
             with pytest.raises(StagedBusy):
                 async with holder.hold("upload"):
                     pytest.fail("held twice")
         async with worker.hold("other"):
             await held.write(b"still held")
             await held.keep()
-    async with reopen().hold("upload") as held:
+    async with (await reopen()).hold("upload") as held:
         await held.resume()
         assert await held.read() == b"still held"
 

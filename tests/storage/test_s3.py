@@ -18,6 +18,7 @@ from storage.metadata import uploads
 from storage.s3 import S3Store
 from storage.s3_client import S3Place
 from storage.s3_parts import MIN_PART, UploadState
+from tests.storage.conftest import Reopen
 from tests.storage.proxy import Cut, Proxy, Refuse, Seen
 from tests.storage.servers import BUCKET, S3Server
 from tests.storage.stores import PLAN, Worker, content_of, joined, place_of
@@ -128,9 +129,9 @@ async def test_small_blob_is_one_object_and_stays_where_it_was_written(
 
 @pytest.mark.parametrize("size", [1_000_003, PART - 1, PART, PART + 1])
 async def test_nodes_in_turn_make_the_same_blob(
-    worker: Worker, reopen: Callable[[], Worker], bucket: Bucket, size: int
+    worker: Worker, reopen: Reopen, bucket: Bucket, size: int
 ) -> None:
-    nodes = [worker, reopen(), reopen()]
+    nodes = [worker, await reopen(), await reopen()]
     await worker.stage("upload")
     for number, chunk in enumerate(pieces(CONTENT, size)):
         await nodes[number % 3].append("upload", chunk)
@@ -215,7 +216,7 @@ async def test_cancelled_request_leaves_nothing_on_its_way(worker: Worker, bucke
 
 
 async def test_commit_whose_row_was_not_written_is_done_again(
-    worker: Worker, reopen: Callable[[], Worker], bucket: Bucket
+    worker: Worker, reopen: Reopen, bucket: Bucket
 ) -> None:
     """The bytes are durable before the row: the row may fail, and the client ask once more."""
     await worker.stage("upload")
@@ -225,7 +226,7 @@ async def test_commit_whose_row_was_not_written_is_done_again(
             await held.resume()
             first = await held.staged.commit(DIGEST)
             raise ZeroDivisionError
-    assert await reopen().commit("upload", DIGEST) == first
+    assert await (await reopen()).commit("upload", DIGEST) == first
     assert await worker.get(first, len(CONTENT)) == CONTENT
     assert bucket.keys() == {first}
 
