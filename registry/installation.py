@@ -68,6 +68,16 @@ def make_metrics_directory(directory: Path) -> None:
                 os.close(lock)
 
 
+def is_running(settings: Settings) -> bool:
+    """Tell whether a server of this data directory runs."""
+    for directory in metrics_of(settings).parent.glob("*/"):
+        lock = _try_lock(directory)
+        if lock is None:
+            return True
+        os.close(lock)
+    return False
+
+
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

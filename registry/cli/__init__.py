@@ -3,6 +3,7 @@
 import click
 
 from registry.cli.keys import key
+from registry.cli.move import move
 from registry.cli.organizations import org
 from registry.cli.repositories import repo
 from registry.cli.robots import robot
@@ -16,7 +17,7 @@ from registry.cli.users import user
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[serve, user, org, team, robot, token, grant, repo, key, config],
+    commands=[serve, user, org, team, robot, token, grant, repo, key, move, config],
 )
 @click.version_option(package_name="longshore")
 def main() -> None:

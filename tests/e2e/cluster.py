@@ -1,0 +1,227 @@
+"""Several longshore nodes over one PostgreSQL and one S3 server, behind the nginx of deploy/nginx.conf."""
+
+import contextlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.postgres import PostgresServer, running_postgres
+from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server
+
+from .clients import ROOT, Account, debian
+from .engine import Bridge
+from .process import Daemon, child_environment, free_port, running
+from .server import Server
+
+KEYS_SECRET: Final = "thirty-two characters are needed, at the least"
+
+_NGINX_FRAME: Final = """\
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/longshore.conf;
+}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate for one address, and the authority that signed it."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+class Nginx:
+    """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP unless it has a certificate."""
+
+    def __init__(self, folder: Path, address: str, nodes: list[Server], tls: Tls | None = None) -> None:
+        self.port = free_port()
+        self.host = f"{address}:{self.port}"
+        self.url = f"{'http' if tls is None else 'https'}://{self.host}"
+        self._folder = folder
+        folder.mkdir()
+        (folder / "longshore.conf").write_text(self._site(nodes, tls))
+        (folder / "nginx.conf").write_text(_NGINX_FRAME.format(folder=folder))
+        argv = (debian("nginx"), "-c", folder / "nginx.conf", "-e", folder / "error.log")
+        self._daemon = Daemon(argv, folder / "nginx.log", child_environment())
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        self._daemon.start()
+        self._daemon.wait_ready((self._folder / "nginx.pid").exists)
+
+    def stop(self) -> None:
+        """End it."""
+        self._daemon.stop()
+
+    def log_tail(self) -> str:
+        """The end of its log of errors."""
+        log = self._folder / "error.log"
+        return "\n".join(log.read_text().splitlines()[-40:]) if log.exists() else self._daemon.log_tail()
+
+    def _site(self, nodes: list[Server], tls: Tls | None) -> str:
+        site = (ROOT / "deploy" / "nginx.conf").read_text()
+        servers = "".join(f"    server {node.host} max_fails=2 fail_timeout=5s;\n" for node in nodes)
+        site = re.sub(r"(?:^ *server 192\.0\.2\.\d+:.*\n)+", servers, site, flags=re.MULTILINE)
+        # Only the server block that serves; the other one sends people from port 80 to it.
+        upstream, _, rest = site.partition("server {\n    listen 80;")
+        serving = rest[rest.index("server {\n    listen 443") :]
+        listen = f"    listen {self.host}{' ssl' if tls else ''};\n"
+        serving = re.sub(r"(?:^ *listen .*\n)+", listen, serving, flags=re.MULTILINE)
+        serving = serving.replace("server_name registry.example.com", "server_name _")
+        if tls is None:
+            serving = re.sub(r"^ *ssl_.*\n", "", serving, flags=re.MULTILINE)
+        else:
+            serving = serving.replace("/etc/longshore/tls/fullchain.pem", str(tls.certificate))
+            serving = serving.replace("/etc/longshore/tls/privkey.pem", str(tls.key))
+        return upstream + serving
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes and what they stand on. Clients go to `host`, which is the proxy's."""
+
+    nodes: list[Server]
+    proxy: Nginx
+    postgres: PostgresServer
+    s3: S3Server
+    tls: Tls | None
+
+    @property
+    def host(self) -> str:
+        """Host and port, as they stand at the start of an image's name."""
+        return self.proxy.host
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return self.proxy.url
+
+    def add_user(self, name: str, password: str) -> Account:
+        """Create an account, who owns the namespace of that name."""
+        return self.nodes[0].add_user(name, password)
+
+    def log_tail(self) -> str:
+        """The ends of the logs."""
+        logs = [(f"node {number}", node.log_tail()) for number, node in enumerate(self.nodes)]
+        return "\n".join(f"-- {name}\n{tail}" for name, tail in [*logs, ("nginx", self.proxy.log_tail())])
+
+
+@contextlib.contextmanager
+def running_cluster(
+    folder: Path,
+    *,
+    count: int = 3,
+    tls: bool = False,
+    settings: Mapping[str, str] | None = None,
+    s3_endpoint: str | None = None,
+    database: str | None = None,
+) -> Iterator[Cluster]:
+    """Run a cluster of `count` nodes.
+
+    `s3_endpoint` and `database` are for nodes that reach those servers by way of something else, such as a
+    proxy that disturbs; {port} in them is the server's own.
+    """
+    with contextlib.ExitStack() as stack:
+        postgres = stack.enter_context(running_postgres())
+        (folder / "s3").mkdir()
+        s3 = stack.enter_context(running(S3Server("minio", folder / "s3")))
+        address, certificate = "127.0.0.1", None
+        if tls:
+            # Not loopback: there a Docker engine does not look at certificates.
+            bridge = Bridge()
+            stack.callback(bridge.remove)
+            bridge.up()
+            address = str(bridge.subnet[1])
+            certificate = make_certificate(folder / "tls", address)
+        shared = {
+            "LONGSHORE_DATABASE": database or postgres.create(),
+            "LONGSHORE_KEYS_SECRET": KEYS_SECRET,
+            "LONGSHORE_STORAGE": f"s3://{BUCKET}/cluster",
+            "LONGSHORE_S3_ENDPOINT": s3_endpoint or s3.endpoint,
+            "LONGSHORE_S3_REGION": REGION,
+            "LONGSHORE_WORKERS": "1",
+            "LONGSHORE_TRUSTED_PROXIES": f"127.0.0.0/8,{address}",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            **(settings or {}),
+        }
+        nodes = []
+        for number in range(count):
+            (folder / f"node{number}").mkdir()
+            nodes.append(Server(folder / f"node{number}", shared))
+        proxy = Nginx(folder / "nginx", address, nodes, certificate)
+        for node in nodes:
+            node.environment["LONGSHORE_EXTERNAL_URL"] = proxy.url
+            stack.enter_context(running(node))
+        stack.enter_context(running(proxy))
+        yield Cluster(nodes, proxy, postgres, s3, certificate)
+
+
+def make_certificate(folder: Path, address: str) -> Tls:
+    """Make an authority and a certificate of it for an IP address."""
+    folder.mkdir()
+    tls = Tls(folder / "ca.crt", folder / "server.crt", folder / "server.key")
+    (folder / "extensions").write_text(f"subjectAltName=IP:{address}\n")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    request, authority_key = folder / "server.csr", folder / "ca.key"
+    for words in (
+        (
+            "req",
+            "-x509",
+            *key,
+            "-keyout",
+            authority_key,
+            "-out",
+            tls.authority,
+            "-subj",
+            "/CN=tests",
+            "-days",
+            "2",
+        ),
+        ("req", *key, "-keyout", tls.key, "-out", request, "-subj", f"/CN={address}"),
+        (
+            *(
+                "x509",
+                "-req",
+                "-in",
+                request,
+                "-CA",
+                tls.authority,
+                "-CAkey",
+                authority_key,
+                "-CAcreateserial",
+            ),
+            *("-out", tls.certificate, "-days", "2", "-extfile", folder / "extensions"),
+        ),
+    ):
+        subprocess.run([debian("openssl"), *words], check=True, capture_output=True)
+    return tls
+
+
+@contextlib.contextmanager
+def trusted_by_docker(host: str, authority: Path) -> Iterator[None]:
+    """Let Docker engines of this machine trust an authority for one host."""
+    folder = Path("/etc/docker/certs.d") / host
+    folder.mkdir(parents=True)
+    try:
+        shutil.copy(authority, folder / "ca.crt")
+        yield
+    finally:
+        shutil.rmtree(folder)
