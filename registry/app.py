@@ -16,6 +16,7 @@ from auth.jwk import KeyRing
 from auth.tokens import ExternalIssuer, TokenIssuer, TokenVerifier
 from registry.accounts import StoredAccounts, StoredThrottle
 from registry.config import Settings
+from registry.holds import UploadHolds
 from registry.installation import database_of, keys_of, passwords_of, shared_keys_of, store_of
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
@@ -93,7 +94,7 @@ async def make_app(
 ) -> web.Application:
     """Return the application. `sources`: where each setting comes from, if that is known."""
     metadata = database_of(settings).open()
-    store = store_of(settings, metadata)
+    store = store_of(settings, UploadHolds(metadata))
     try:
         await store.prepare()
     except StoreUnavailable as error:

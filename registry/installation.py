@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Final
 from auth.keys import KeyDirectory
 from auth.passwords import Passwords
 from registry.config import Settings, is_s3
-from registry.holds import UploadHolds
 from registry.shared_keys import SharedKeys
-from storage.blobs import BlobStore
+from storage.blobs import BlobStore, Holds
 from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
@@ -111,7 +110,7 @@ def shared_keys_of(settings: Settings, metadata: Metadata) -> SharedKeys | None:
     return SharedKeys(metadata, settings.keys_secret.get_secret_value())
 
 
-def store_of(settings: Settings, metadata: Metadata) -> BlobStore:
+def store_of(settings: Settings, holds: Holds) -> BlobStore:
     """Return where blobs are. It is to be prepared."""
     storage = settings.storage
     if storage is None or not is_s3(storage):
@@ -122,7 +121,7 @@ def store_of(settings: Settings, metadata: Metadata) -> BlobStore:
 
     plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
     lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
-    return S3Store(_place_of(settings, storage), UploadHolds(metadata), plan, url_lifetime=lifetime)
+    return S3Store(_place_of(settings, storage), holds, plan, url_lifetime=lifetime)
 
 
 def check_storage(settings: Settings) -> None:

@@ -41,9 +41,7 @@ class _Wish:
 @click.command()
 @click.option("--to-storage", metavar="URL", help="Where blobs go: s3://bucket/prefix, or a directory.")
 @click.option("--to-database", metavar="URL", help="Where metadata goes: postgresql://user:pw@host:port/db.")
-@click.option(
-    "--prepare", is_flag=True, help="Move blobs only, while the server may run."
-)
+@click.option("--prepare", is_flag=True, help="Move blobs only, while the server may run.")
 @click.option("--skip-damaged", is_flag=True, help="Leave out blobs whose bytes are missing or wrong.")
 @with_settings
 def move(
@@ -57,9 +55,7 @@ def move(
     old = loaded.settings
     require(to_storage is not None or to_database is not None, "say --to-storage, --to-database, or both")
     require(to_storage is not None or not prepare, "--prepare moves blobs: say --to-storage")
-    require(
-        prepare or not is_running(old), "stop the server first; with --prepare, blobs go while it runs"
-    )
+    require(prepare or not is_running(old), "stop the server first; with --prepare, blobs go while it runs")
     values = old.model_dump() | ({"storage": to_storage} if to_storage else {})
     new = Settings.model_validate(values | ({"database": to_database} if to_database else {}))
     is_local = isinstance(database_of(old), SqliteDatabase)

@@ -47,7 +47,7 @@ class Tls:
 
 
 class Nginx:
-    """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP unless it has a certificate."""
+    """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP without a certificate."""
 
     def __init__(self, folder: Path, address: str, nodes: list[Server], tls: Tls | None = None) -> None:
         self.port = free_port()
