@@ -6,7 +6,7 @@ Source: image specification, "Image Configuration", "Image Manifest", "Image Ind
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,6 +17,10 @@ T = TypeVar("T")
 
 MAX_ENTRIES: Final = 500
 MAX_TEXT: Final = 4096
+
+# Characters of all texts of a list, and those of each that are told even behind these.
+MAX_LIST: Final = 32 * 1024
+MAX_BEHIND: Final = 48
 
 _HELM: Final = "application/vnd.cncf.helm.config."
 ATTESTATION: Final = "attestation-manifest"
@@ -267,7 +271,8 @@ def steps(content: bytes, layers: Sequence[Layer]) -> Some[Step]:
     waiting = iter(layers)
     found = [_step(each, None if each.get("empty_layer") is True else next(waiting)) for each in history]
     told = [each for each in found if each.instruction or each.layer]
-    return _some(told[:MAX_ENTRIES], len(told))
+    shown = zip(told, _fit(each.instruction for each in told[:MAX_ENTRIES]), strict=False)
+    return _some([Step(text, each.layer) for each, text in shown], len(told))
 
 
 def _step(entry: Mapping[str, Any], layer: Layer | None) -> Step:
@@ -295,7 +300,7 @@ def _health_check(value: Mapping[str, Any]) -> HealthCheck | None:
 def _environment(value: object) -> Some[tuple[str, str]]:
     entries = [each for each in _list(value) if isinstance(each, str)]
     pairs = [each.partition("=") for each in entries[:MAX_ENTRIES]]
-    return _some([(_text(name, 256), _text(text)) for name, _, text in pairs], len(entries))
+    return _some(_fit_pairs((name, text) for name, _, text in pairs), len(entries))
 
 
 # -- values of any kind ----------------------------------------------------------------------------------
@@ -341,21 +346,32 @@ def _texts(value: object) -> Some[str]:
     # The classic builder wrote a command of the shell form as one string.
     listed = [value] if isinstance(value, str) else _list(value)
     texts = [each for each in listed if isinstance(each, str)]
-    return _some([_text(each) for each in texts[:MAX_ENTRIES]], len(texts))
+    return _some(list(_fit(texts[:MAX_ENTRIES])), len(texts))
 
 
 def _keys(value: object) -> Some[str]:
     names = sorted(_object(value))
-    return _some([_text(each, 256) for each in names[:MAX_ENTRIES]], len(names))
+    return _some(list(_fit(names[:MAX_ENTRIES], 256)), len(names))
 
 
 def _pairs(value: object) -> Some[tuple[str, str]]:
-    return _some(list(_first_pairs(_object(value))), len(_object(value)))
+    pairs = _object(value)
+    return _some(_fit_pairs((name, pairs[name]) for name in sorted(pairs)[:MAX_ENTRIES]), len(pairs))
 
 
-def _first_pairs(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name in sorted(value)[:MAX_ENTRIES]:
-        yield _text(name, 256), _text(value[name])
+def _fit_pairs(pairs: Iterable[tuple[str, object]]) -> Sequence[tuple[str, str]]:
+    pairs = list(pairs)
+    names, texts = _fit((name for name, _ in pairs), 256), _fit(text for _, text in pairs)
+    return list(zip(names, texts, strict=True))
+
+
+def _fit(values: Iterable[object], limit: int = MAX_TEXT) -> Iterator[str]:
+    """Yield texts, shorter ones as soon as all of them together are long."""
+    room = MAX_LIST
+    for value in values:
+        text = _text(value, min(limit, max(room, MAX_BEHIND)))
+        room -= len(text)
+        yield text
 
 
 # -- commands --------------------------------------------------------------------------------------------

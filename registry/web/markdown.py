@@ -21,6 +21,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from registry.recent import Recent
+from registry.web.words import thin
 
 MAX_SOURCE: Final = 64 * 1024
 
@@ -178,5 +179,5 @@ def _permit(_: str, name: str, value: str) -> str | None:
 
 
 def _tame(source: str) -> str:
-    """Show characters that would reorder or hide the text around them as a sign."""
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", source)
+    """Show characters that would reorder, hide or cover the text around them as a sign."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", thin(source))

@@ -1,7 +1,8 @@
 """Numbers, sizes and moments in words for people."""
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -23,6 +24,16 @@ _UNSEEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
 # They make one sign of several emoji, and are spelling in Persian and in scripts of India.
 _JOINERS: Final = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+
+# Marks that stand on one letter; more would pile up over the lines around it. No script needs as many.
+_MAX_MARKS: Final = 8
+
+# What can have too many: no mark and no joiner comes before this in Unicode.
+_MAYBE_MARKS: Final = re.compile(rf"[^\x00-\u02ff]{{{_MAX_MARKS + 1},}}")
+
+_KEPT: Final = f"{_JOINERS}\n\t"
+
+_SIGN: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def size(number: float) -> str:
@@ -60,10 +71,33 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 
 
 def plain(text: str, limit: int = 4096) -> str:
-    """Return one line of somebody else's text, inert: what would hide or reorder it is shown as a sign."""
-    shown = "".join("\N{REPLACEMENT CHARACTER}" if _is_unseen(each) else each for each in text[:limit])
+    """Return one line of somebody else's text, inert and with an end."""
+    shown = inert(text[:limit]).replace("\n", _SIGN).replace("\t", _SIGN)
     return f"{shown}…" if len(text) > limit else shown
 
 
+def inert(text: str) -> str:
+    """Return somebody else's lines of text; what would hide, reorder or cover others is shown as a sign."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_SIGN if _is_unseen(each) else each for each in thin(text))
+
+
+def thin(text: str) -> str:
+    """Return text without the marks that are too many for one letter."""
+    return _MAYBE_MARKS.sub(lambda found: "".join(_thinned(found[0])), text)
+
+
+def _thinned(text: str) -> Iterator[str]:
+    marks = 0
+    for each in text:
+        is_mark = each in _JOINERS or unicodedata.category(each).startswith("M")
+        marks = marks + 1 if is_mark else 0
+        if marks <= _MAX_MARKS:
+            yield each
+        elif marks == _MAX_MARKS + 1:
+            yield _SIGN
+
+
 def _is_unseen(character: str) -> bool:
-    return character not in _JOINERS and unicodedata.category(character) in _UNSEEN
+    return character not in _KEPT and unicodedata.category(character) in _UNSEEN

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.image import (
+    MAX_BEHIND,
     MAX_ENTRIES,
+    MAX_LIST,
     MAX_TEXT,
     Layer,
     configuration,
@@ -288,3 +290,15 @@ def test_no_bytes_make_it_fail(content: bytes) -> None:
 )
 def test_commands_fit_the_artifact(kind: str, tag: str, lines: list[str]) -> None:
     assert [each.text for each in pull_commands(kind, "h:5/a/b", tag, "sha256:d")] == lines
+
+
+def test_a_list_of_long_texts_ends_early() -> None:
+    long = {f"{number:03}": "x" * 4000 for number in range(MAX_ENTRIES)}
+    found = configuration(encode({"config": {"Labels": long, "Cmd": list(long.values())}}))
+    assert [len(found.labels.items), len(found.command.items)] == [MAX_ENTRIES, MAX_ENTRIES]
+    assert found.labels.items[0] == ("000", "x" * 4000)
+    assert found.labels.items[-1] == ("499", "x" * MAX_BEHIND + "…")
+    assert sum(len(text) for text in found.command.items) < MAX_LIST + MAX_TEXT + MAX_ENTRIES * 50
+    built = steps(history(*((f"RUN {'y' * 4000}", False) for _ in range(100))), layers(*range(100)))
+    assert len(built.items) == 100
+    assert len(built.items[-1].instruction) == MAX_BEHIND + 1

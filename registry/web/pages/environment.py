@@ -1,4 +1,4 @@
-"""The template engine: what is not markup of ours is escaped, and a value that is missing fails."""
+"""The template engine: what is not markup of ours is escaped and inert, and a value that is missing fails."""
 
 import re
 import zlib
@@ -27,6 +27,7 @@ def make_environment(assets: Assets) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
+        finalize=_finish,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -45,6 +46,7 @@ def make_environment(assets: Assets) -> Environment:
         block=block,
         breakable=breakable,
         count=words.count,
+        as_written=escape,
         day=day,
         line=words.plain,
         marked=marked,
@@ -54,6 +56,11 @@ def make_environment(assets: Assets) -> Environment:
         when=when,
     )
     return environment
+
+
+def _finish(value: object) -> object:
+    """Return what goes into the page: of text that is no markup of ours nothing moves or covers the rest."""
+    return words.inert(value) if type(value) is str else value
 
 
 def tint(name: str) -> int:

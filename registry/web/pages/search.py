@@ -6,6 +6,7 @@ from aiohttp import web
 
 from registry.catalog import CATEGORIES
 from registry.search import Search
+from registry.web import words
 from registry.web.pages.paths import choice
 from registry.web.pages.shell import Shell
 
@@ -82,7 +83,11 @@ class Finder:
         visitor = await self._shell.enter(request)
         found = await self._search.suggest(visitor.identity, _term_in(request), limit=8)
         items = [
-            {"name": each.name.removeprefix("library/"), "summary": each.summary, "path": f"/r/{each.name}"}
+            {
+                "name": each.name.removeprefix("library/"),
+                "summary": words.plain(each.summary),
+                "path": f"/r/{each.name}",
+            }
             for each in found
         ]
         return web.json_response({"items": items}, headers={"Cache-Control": "private, no-store"})

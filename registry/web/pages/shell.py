@@ -27,7 +27,8 @@ Each has, besides the values of its handler:
     with_query(**changes)       the path of this page with other parameters; None removes one
 
 Filters: count ("1.2k"), size ("3.4 MiB"), when ("2 days ago"), day ("1 March 2026"), breakable (may be broken
-behind separators), line (one line of somebody else's text, inert and bounded), tint (see lists.tile).
+behind separators), line (one line of somebody else's text, bounded), tint (see lists.tile), as_written (text
+in a field, which goes back as it was). All other text is made inert: see `words.inert`.
 
 Macros: `{% import "macros/forms.html" as forms %}` has csrf, summary, field, textarea, select, checkbox,
 radios, button, action, deletion; `{% import "macros/lists.html" as lists %}` has cards, badge, badges, tabs,

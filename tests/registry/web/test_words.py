@@ -70,3 +70,16 @@ def test_plain_keeps_words_and_bounds_them() -> None:
     spelled = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
     assert words.plain(spelled) == spelled
     assert words.plain("x" * 50, 10) == "x" * 10 + "…"
+
+
+def test_lines_stay_lines() -> None:
+    assert words.inert("a\n\tb\u202ec") == "a\n\tb\N{REPLACEMENT CHARACTER}c"
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0489", "\u20dd", "\u0301\u200d", "\ufe0f", "\u034f"])
+def test_marks_do_not_pile_up(mark: str) -> None:
+    shown = words.plain(f"Z{mark * 500}!")
+    assert shown.startswith("Z")
+    assert shown.endswith("\N{REPLACEMENT CHARACTER}!")
+    assert len(shown) <= 12
+    assert words.plain(f"e{mark}e") == f"e{mark}e"
