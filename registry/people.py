@@ -8,7 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from auth.identity import Identity, Permission
+from auth import throttle
+from auth.identity import Identity, Permission, Throttle, TooManyAttempts
 from auth.passwords import Passwords, UnusablePassword, check_strength
 from registry.errors import Problem, RegistryError
 from registry.guards import (
@@ -104,6 +105,7 @@ class People:
 
     metadata: Metadata
     hashing: PasswordHashing
+    throttle: Throttle
 
     async def profile(self, caller: Identity, name: str) -> Profile:
         """Return the profile of a person or an organization."""
@@ -125,17 +127,30 @@ class People:
 
         return await self.metadata.write(run)
 
-    async def change_password(self, caller: Identity, current: str, new: str) -> None:
-        """Set another password; what is logged in by the old one is logged out."""
+    async def change_password(self, caller: Identity, current: str, new: str, *, address: str) -> None:
+        """Set another password; what is logged in by the old one is logged out.
+
+        Raises:
+            TooManyAttempts: `current` was wrong too often: it counts as a failed login from the address does.
+        """
         require_login(caller, Permission.ADMIN)
         require_account(caller)
         if caller.limit is not None:
             raise RegistryError(Problem.DENIED, "an access token changes no password")
-        found = await self.metadata.lookup(accounts.find, caller.name)
-        if found is None or not await self.hashing.matches(current, found.password_hash):
-            raise invalid(current="this is not your password")
+        await self._check_password(caller.name, current, address)
         hashed = await self.hashing.hash(new, caller.name)
         await self.metadata.write(accounts.change_password, caller.name, hashed)
+
+    async def _check_password(self, name: str, password: str, address: str) -> None:
+        counters = throttle.keys(name, address)
+        seconds = await self.throttle.retry_after(counters)
+        if seconds > 0:
+            raise TooManyAttempts(seconds)
+        found = await self.metadata.lookup(accounts.find, name)
+        if found is None or not await self.hashing.matches(password, found.password_hash):
+            await self.throttle.record_failure(counters)
+            raise invalid(current="this is not your password")
+        await self.throttle.record_success([key for key in counters if key.forgiven])
 
     async def suggest_people(self, caller: Identity, q: str, limit: int = 8) -> Sequence[str]:
         """Return names of accounts that begin with `q`, to whoever is logged in."""

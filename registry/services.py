@@ -45,10 +45,11 @@ def make_services(
     """Return the services beside a registry. `sources`: where each setting comes from, if that is known."""
     metadata = local.metadata
     loaded = Loaded(settings, dict(sources or dict.fromkeys(Settings.model_fields, "default")))
+    throttle = StoredThrottle(metadata)
     return Services(
-        people=People(metadata, hashing),
+        people=People(metadata, hashing, throttle),
         organizations=Organizations(metadata, settings.organizations),
-        invitations=Invitations(metadata, hashing, StoredThrottle(metadata), signup=settings.signup),
+        invitations=Invitations(metadata, hashing, throttle, signup=settings.signup),
         access_tokens=AccessTokens(metadata),
         sessions=Sessions(metadata, settings.session_lifetime),
         catalog=Catalog(metadata, public=settings.default_visibility == "public"),

@@ -21,6 +21,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from registry.recent import Recent
+from registry.web.addresses import link_addresses
 from registry.web.words import thin
 
 MAX_SOURCE: Final = 64 * 1024
@@ -70,6 +71,7 @@ def _escape(text: str) -> str:
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 20}, renderer_cls=_Renderer)
     parser.enable(["table", "strikethrough"])
+    parser.core.ruler.push("addresses", link_addresses)
     return parser
 
 

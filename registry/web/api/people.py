@@ -60,7 +60,8 @@ class People:
         """Change the caller's password; whoever else is signed in as them no longer is."""
         caller = await self._callers.enter(request)
         body = await read_body(request, PasswordChange)
-        await self._people.change_password(caller, body.current, body.new)
+        address = self._callers.origins.client_address(request)
+        await self._people.change_password(caller, body.current, body.new, address=address)
         return respond_nothing()
 
     async def list_people(self, request: web.Request) -> web.Response:

@@ -77,7 +77,10 @@ class Account:
         tried: Attempt[None] = Attempt(errors=Words(again="This is not the same password"))
         if form.get("password", "") == form.get("again", ""):
             change = self._people.change_password(
-                visitor.identity, form.get("current", ""), form.get("password", "")
+                visitor.identity,
+                form.get("current", ""),
+                form.get("password", ""),
+                address=self._callers.origins.client_address(request),
             )
             tried = await attempt(change)
         if tried.failed:
