@@ -87,10 +87,11 @@ async def _ask(settings: Settings, metadata: Metadata, question: Callable[[Hub],
 
 
 def _hub(settings: Settings, metadata: Metadata, hashing: PasswordHashing) -> Hub:
+    throttle = StoredThrottle(metadata)
     return Hub(
-        people=People(metadata, hashing),
+        people=People(metadata, hashing, throttle),
         organizations=Organizations(metadata, settings.organizations),
-        invitations=Invitations(metadata, hashing, StoredThrottle(metadata), signup=settings.signup),
+        invitations=Invitations(metadata, hashing, throttle, signup=settings.signup),
         access_tokens=AccessTokens(metadata),
         catalog=Catalog(metadata, public=settings.default_visibility == "public"),
     )

@@ -1,17 +1,18 @@
 """People: profiles, passwords, and what administrators do about accounts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
 
-from auth.identity import ANONYMOUS, SYSTEM, Identity, Limit, Permission
+from auth.identity import ANONYMOUS, SYSTEM, Identity, Limit, Permission, TooManyAttempts
 from auth.passwords import Passwords
-from registry.accounts import StoredAccounts
+from auth.throttle import Key, keys
+from registry.accounts import StoredAccounts, StoredThrottle
 from registry.errors import Problem, RegistryError
 from registry.organizations import Organizations, ProfileEdit
 from registry.people import PasswordHashing, People
@@ -23,6 +24,7 @@ from tests.registry.registries import Stores
 
 PASSWORD: Final = "wonderland rabbit hole"
 OTHER: Final = "another rabbit hole"
+HERE: Final = "192.0.2.1"
 CHEAP: Final = Passwords(time_cost=1, memory_cost=8, parallelism=1)
 
 
@@ -56,7 +58,9 @@ class World:
 
 @pytest.fixture
 async def world(stores: Stores) -> World:
-    people = People(stores.metadata, PasswordHashing(CHEAP, ThreadPoolExecutor(1)))
+    people = People(
+        stores.metadata, PasswordHashing(CHEAP, ThreadPoolExecutor(1)), StoredThrottle(stores.metadata)
+    )
     callers: dict[str, Identity] = {}
     for name in ("ann", "bob", "keeper"):
         await people.add_person(SYSTEM, name, PASSWORD, is_admin=name == "keeper")
@@ -94,7 +98,7 @@ OPERATIONS: Final[dict[str, tuple[Act, set[str]]]] = {
     "suggest people": (lambda p, who: p.suggest_people(who, "a"), EVERYBODY),
     "edit one's profile": (lambda p, who: p.edit_profile(who, ProfileEdit(about="new")), OWN_KEEPERS),
     "change one's password": (
-        lambda p, who: p.change_password(who, PASSWORD, OTHER),
+        lambda p, who: p.change_password(who, PASSWORD, OTHER, address=HERE),
         {"ann", "bob", "keeper"},
     ),
     "list people": (lambda p, who: p.people(who), ADMINISTRATORS),
@@ -185,7 +189,7 @@ async def test_profile_takes_an_account(world: World, caller: Identity) -> None:
     with refused(Problem.DENIED):
         await world.people.edit_profile(caller, ProfileEdit(about="new"))
     with refused(Problem.DENIED):
-        await world.people.change_password(caller, PASSWORD, OTHER)
+        await world.people.change_password(caller, PASSWORD, OTHER, address=HERE)
 
 
 # -- passwords ---------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ async def test_profile_takes_an_account(world: World, caller: Identity) -> None:
 
 async def test_change_of_the_password_ends_logins(world: World) -> None:
     ann, bob = await world.logged_in("ann"), await world.logged_in("bob")
-    await world.people.change_password(world.callers["ann"], PASSWORD, OTHER)
+    await world.people.change_password(world.callers["ann"], PASSWORD, OTHER, address=HERE)
     assert (await world.knows("ann", OTHER), await world.knows("ann", PASSWORD)) == (True, False)
     assert (await world.still_in(ann), await world.still_in(bob)) == ([False, False], [True, True])
 
@@ -210,10 +214,46 @@ async def test_change_of_the_password_ends_logins(world: World) -> None:
 async def test_refused_change_of_the_password(world: World, current: str, new: str, field: str) -> None:
     secrets = await world.logged_in("ann")
     with refused(Problem.INVALID) as caught:
-        await world.people.change_password(world.callers["ann"], current, new)
+        await world.people.change_password(world.callers["ann"], current, new, address=HERE)
     assert list(caught.value.detail["fields"]) == [field]
     assert await world.knows("ann", PASSWORD)
     assert await world.still_in(secrets) == [True, True]
+
+
+class Waiting:
+    """A throttle that lets nobody in for some seconds, if there are any, and remembers what it is told."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        self.failures: list[str] = []
+        self.forgiven: list[str] = []
+
+    async def retry_after(self, _: Sequence[Key]) -> int:
+        return self.seconds
+
+    async def record_failure(self, keys: Sequence[Key]) -> None:
+        self.failures += [each.text for each in keys]
+
+    async def record_success(self, keys: Sequence[Key]) -> None:
+        self.forgiven += [each.text for each in keys]
+
+
+async def test_change_of_the_password_waits_its_turn(world: World) -> None:
+    ann, people = world.callers["ann"], replace(world.people, throttle=Waiting(7))
+    with pytest.raises(TooManyAttempts) as caught:
+        await people.change_password(ann, PASSWORD, OTHER, address=HERE)
+    assert caught.value.retry_after == 7
+    assert await world.knows("ann", PASSWORD)
+
+
+async def test_guesses_count_as_failed_logins(world: World) -> None:
+    waiting = Waiting(0)
+    people = replace(world.people, throttle=waiting)
+    with refused(Problem.INVALID):
+        await people.change_password(world.callers["ann"], "wrong", OTHER, address=HERE)
+    assert waiting.failures == [each.text for each in keys("ann", HERE)]
+    await people.change_password(world.callers["ann"], PASSWORD, OTHER, address=HERE)
+    assert waiting.forgiven == [f"pair:ann {HERE}"]
 
 
 async def test_password_that_an_administrator_sets(world: World) -> None:

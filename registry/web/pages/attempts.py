@@ -39,6 +39,8 @@ class Attempt(Generic[T]):
     value: T | None = None
     errors: Mapping[str, str] = field(default_factory=Words)
     message: str = ""
+    edited: bool = False
+    """Whether somebody else changed meanwhile what was to be changed: both texts are to be shown."""
 
     @property
     def failed(self) -> bool:
@@ -65,7 +67,11 @@ async def attempt(work: Awaitable[T], *, taken: str = "", missing: str = "") -> 
         if blamed := {Problem.NOT_HERE: missing}.get(error.problem, taken if error.problem in _NAMES else ""):
             fields = fields or {blamed: error.message}
         words = Words({name: _sentence(text) for name, text in fields.items()})
-        return Attempt(errors=words, message="" if words else _sentence(error.message))
+        return Attempt(
+            errors=words,
+            message="" if words else _sentence(error.message),
+            edited=error.problem is Problem.EDITED,
+        )
 
 
 def _sentence(text: str) -> str:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from auth.policy import Role
 from registry.access_tokens import AccessTokens
+from registry.errors import Problem, RegistryError
 from registry.invitations import Invitation, Invitations
 from registry.organizations import Organization, Organizations, TeamEdit, whole_name
 from registry.web.pages.account import EXPIRIES, PERMISSIONS, create_token, profile_edit
@@ -48,6 +49,7 @@ class OrganizationPages:
             web.post(team + "/members", self.add_team_member),
             web.post(team + "/members/{person}/remove", self.remove_team_member),
             web.post(team + "/roles", self.set_team_role),
+            web.get(team + "/delete", self.confirm_team_deletion),
             web.post(team + "/delete", self.delete_team),
             web.get(one + "/invitations", self.get_invitations),
             web.post(one + "/invitations", self.invite),
@@ -57,6 +59,7 @@ class OrganizationPages:
             web.get(robot, self.get_robot),
             web.post(robot, self.create_robot_token),
             web.post(robot + "/{id}/revoke", self.revoke_robot_token),
+            web.get(robot + "/delete", self.confirm_robot_deletion),
             web.post(robot + "/delete", self.delete_robot),
             web.get(one + "/settings", self.get_settings),
             web.post(one + "/settings", self.edit),
@@ -219,6 +222,14 @@ class OrganizationPages:
             request, visitor, change, said=form, taken="repository", missing="repository"
         )
 
+    async def confirm_team_deletion(self, request: web.Request) -> web.StreamResponse:
+        """Say what goes with a team."""
+        visitor = await self._shell.require_login(request)
+        organization = await self._organization(request, visitor)
+        if organization.role != "owner" and not visitor.administers:
+            raise RegistryError(Problem.DENIED)
+        return await self._show_team(request, visitor, {}, Attempt(), "team_delete")
+
     async def delete_team(self, request: web.Request) -> web.StreamResponse:
         """Delete a team; its members stay."""
         visitor, _ = await self._form(request)
@@ -244,13 +255,18 @@ class OrganizationPages:
         return see_other(f"/organizations/{name}/teams/{team}", notice="saved")
 
     async def _show_team(
-        self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
+        self,
+        request: web.Request,
+        visitor: Visitor,
+        said: Mapping[str, str],
+        tried: Attempt[Any],
+        template: str = "team",
     ) -> web.Response:
         name, team = self._team(request)
         return await self._render(
             request,
             visitor,
-            "team",
+            template,
             tried,
             team=await self._organizations.team(visitor.identity, name, team),
             members=await self._organizations.team_members(visitor.identity, name, team),
@@ -340,6 +356,11 @@ class OrganizationPages:
         name, robot = name_in(request), request.match_info["robot"]
         return see_other(f"/organizations/{name}/robots/{robot}", notice="revoked")
 
+    async def confirm_robot_deletion(self, request: web.Request) -> web.StreamResponse:
+        """Say what goes with a robot."""
+        visitor = await self._shell.require_login(request)
+        return await self._show_robot(request, visitor, {}, Attempt(), "robot_delete")
+
     async def delete_robot(self, request: web.Request) -> web.StreamResponse:
         """Delete a robot with its access tokens."""
         visitor, _ = await self._form(request)
@@ -357,12 +378,17 @@ class OrganizationPages:
         return await self._render(request, visitor, "robots", tried, robots=found, said=Words(said or {}))
 
     async def _show_robot(
-        self, request: web.Request, visitor: Visitor, said: Mapping[str, str], tried: Attempt[Any]
+        self,
+        request: web.Request,
+        visitor: Visitor,
+        said: Mapping[str, str],
+        tried: Attempt[Any],
+        template: str = "robot",
     ) -> web.Response:
         return await self._render(
             request,
             visitor,
-            "robot",
+            template,
             tried,
             robot=self._robot(request),
             short=request.match_info["robot"],

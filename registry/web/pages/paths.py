@@ -67,6 +67,9 @@ def id_in(request: web.Request) -> int:
 
 
 def version_of(form: Mapping[str, str]) -> int | None:
-    """Return which version a form was made from; None where it says nothing of the kind."""
-    text = form.get("version", "")
+    """Return which version a form is to replace; None where it says nothing of the kind.
+
+    That is the one that it was made from, or else one that its sender has seen and chose to overwrite.
+    """
+    text = form.get("overwrite") or form.get("version", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS else None

@@ -26,6 +26,12 @@ for (const menu of document.querySelectorAll("details.menu")) {
   });
 }
 
+// Where the bar of sections is wider than the window, the current one is in sight.
+for (const current of document.querySelectorAll(".tabs [aria-current]")) {
+  const bar = current.closest("ul");
+  bar.scrollLeft = current.offsetLeft - bar.offsetLeft - (bar.clientWidth - current.offsetWidth) / 2;
+}
+
 // Choices that apply at once; without scripts there is a button.
 for (const form of document.querySelectorAll("form[data-submit-on-change]")) {
   form.addEventListener("change", () => form.requestSubmit());

@@ -184,6 +184,18 @@ def test_headings_are_named() -> None:
         ("![a cat](https://a.example/cat.png)", ["https://a.example/cat.png"]),
         ("[![badge](https://a.example/b.svg)](https://a.example)", ["https://a.example"]),
         ("[a](https://a.example) ![b](https://b.example)", ["https://a.example", "https://b.example"]),
+        (
+            "see https://a.example/b_c?d=e&f. And (http://b.example/x_(y)), or __HTTPS://c.example__",
+            [
+                "https://a.example/b_c?d=e&f",
+                "http://b.example/x_(y)",
+                "HTTPS://c.example",
+            ],
+        ),
+        ("| https://a.example |\n|-|\n| http://[::1]:80/ |", ["https://a.example", "http://[::1]:80/"]),
+        ("[https://a.example and https://b.example](https://c.example)", ["https://c.example"]),
+        ("`https://a.example` xhttps://a.example http:// ftp://a.example setup.py www.a.example", []),
+        ("http://\u202ea.example //https://a.example", []),
         ("[x](docs/more.md) [y](/settings) [z](//b.example)", []),
     ],
 )
@@ -216,12 +228,16 @@ def test_image_is_text(source: str, text: str) -> None:
         "`" * 10**5,
         "<b " * 10**5,
         '"' * 10**5,
+        "http://" * 9000,
+        "http://a.example/(" * 3500,
+        "http://a.example/" + ")" * 60_000,
+        "http://a.example/'*" * 3400,
         "[a]: http://a.example/" + "b" * 20_000 + "\n\n" + "[a]" * 14_000,
         "[a]: http://a.example '" + "b" * 20_000 + "'\n\n" + "![a]" * 10_000,
         "[a]: http://a.example 'b'\n\n" + "[a] " * 16_000,
         "|" * 200 + "\n" + "|-" * 199 + "|\n" + "|\n" * 5000,
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_size_is_bounded(source: str) -> None:
     assert len(render(source)) < 24 * MAX_SOURCE

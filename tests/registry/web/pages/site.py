@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 
 from auth.identity import ANONYMOUS, SYSTEM, Identity
 from auth.passwords import Passwords
+from registry.accounts import StoredThrottle
 from registry.catalog import Catalog, RepositoryEdit
 from registry.images import Images
 from registry.local import Rules
@@ -164,7 +165,7 @@ async def make_site(stores: Stores) -> tuple[web.Application, Catalog, PublicPag
         search=Search(stores.metadata),
         images=Images(stores.metadata, stores.store),
         statistics=Statistics(stores.metadata),
-        people=People(stores.metadata, _HASHING),
+        people=People(stores.metadata, _HASHING, StoredThrottle(stores.metadata)),
         watch=Watch(stores.metadata, interval=0.02),
     )
     app = web.Application(middlewares=[error_middleware(origins, "hub", {"": shell.render_refusal})])

@@ -51,6 +51,8 @@ PAGES: Final = [
     ("ann", "/organizations/crew/invitations"),
     ("ann", "/organizations/crew/robots"),
     ("ann", "/organizations/crew/robots/tug"),
+    ("ann", "/organizations/crew/teams/deck/delete"),
+    ("ann", "/organizations/crew/robots/tug/delete"),
     ("ann", "/organizations/crew/settings"),
     ("ann", "/organizations/crew/delete"),
     ("ann", "/repositories/new"),
@@ -450,7 +452,63 @@ async def test_deletion_asks_for_the_name(
     [("/organizations/crew/teams", "team", "teams"), ("/organizations/crew/robots", "robot", "robots")],
 )
 async def test_small_things_are_deleted(crew: Crew, make: str, field: str, where: str) -> None:
+    ann, here = await crew.browser("ann"), f"/organizations/crew/{where}/flotsam"
     await crew.do("ann", make, **{field: "flotsam"})
-    to = await crew.do("ann", f"/organizations/crew/{where}/flotsam/delete")
+    assert f'href="{here}/delete"' in await ann.open(here)
+    asked = await ann.see(f"{here}/delete")
+    assert "goes with it" in asked.words
+    assert f'action="{here}/delete"' in asked.text
+    assert (await (await crew.browser("bob")).see(f"{here}/delete")).status == 403
+    to = await crew.do("ann", f"{here}/delete")
     assert to == f"/organizations/crew/{where}?notice=deleted"
     assert "flotsam" not in await (await crew.browser("ann")).open(to)
+
+
+EDITED: Final[list[tuple[str, Form, Form]]] = [
+    ("/account", {"about": "Hers"}, {"about": "Mine"}),
+    ("/organizations/crew/teams/deck", {"about": "Hers", "role": "read"}, {"about": "Mine", "role": ""}),
+    ("/organizations/crew/settings", {"about": "Hers"}, {"about": "Mine"}),
+    (
+        "/r/ann/app/-/settings",
+        {"overview": "Hers", "category": "games"},
+        {"overview": "Mine", "category": "media"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "theirs", "mine"), EDITED, ids=[path for path, _, _ in EDITED])
+async def test_another_edit_is_shown_and_overwritten_by_choice(
+    crew: Crew, path: str, theirs: Form, mine: Form
+) -> None:
+    ann = await crew.browser("ann")
+    version = version_in(await ann.open(path))
+    await crew.do("ann", path, version=version, **theirs)
+    for _ in range(2):
+        text = (await ann.send_ours(path, {"version": version, **mine})).expect(422).body.decode()
+        assert "Hers</pre>" in text
+        assert ">\nMine</textarea>" in text
+        assert version_in(text) == version, "sent again it would overwrite"
+    seen = re.search(r'name="overwrite" value="(\d+)">', text)
+    assert seen is not None, "checked from the start"
+    await crew.do("ann", path, version=version, overwrite=seen[1], **mine)
+    assert "Mine</textarea>" in await ann.open(path)
+    again = await ann.send_ours(path, {"version": version, "overwrite": seen[1], **theirs})
+    assert again.status == 422, "it replaces what was seen and nothing newer"
+
+
+def version_in(text: str) -> str:
+    """The version that a form says it was made from."""
+    found = re.search(r'name="version" value="(\d+)"', text)
+    assert found is not None
+    return found[1]
+
+
+async def test_guesses_of_a_password_are_slowed_down(crew: Crew) -> None:
+    crew.live.add_account("gus")
+    gus = await crew.enter("gus")
+    guess = {"current": "Wr0ng-one", "password": NEW_PASSWORD, "again": NEW_PASSWORD}
+    # Some are free; each of the others would wait twice as long as the one before.
+    answers = [await gus.send_ours("/account/password", guess) for _ in range(15)]
+    texts = [each.expect(422).body.decode() for each in answers]
+    assert "not your password" in texts[0]
+    assert any("too many" in each.lower() for each in texts)
