@@ -28,13 +28,19 @@ _PAGES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Background work: the process that had the last turn, and until when the turn is its own."""
+    """Background work: the process that has the turn, until when, and what came of the last turn that ended.
+
+    `began_at`, `seconds` and `failed` are of that one, None before there was any.
+    """
 
     name: str
     holder: str
     until: datetime
     current: bool
     """Whether that is still to come: a job that nobody has had for long does not run."""
+    began_at: datetime | None = None
+    seconds: float | None = None
+    failed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,18 @@ class Administration:
         require_administrator(caller)
         now = datetime.now(UTC)
         found = await self._metadata.lookup(leases.taken)
-        return [Job(each.name, each.holder, each.expires_at, each.expires_at > now) for each in found]
+        return [
+            Job(
+                each.name,
+                each.holder,
+                each.expires_at,
+                each.expires_at > now,
+                each.began_at,
+                each.seconds,
+                each.failed,
+            )
+            for each in found
+        ]
 
     async def settings(self, caller: Identity) -> Sequence[Row]:
         """List the settings in force and where each comes from, secrets masked."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +18,7 @@ class Job:
     """Work that is due every `interval` seconds somewhere.
 
     The lease lasts one interval and is not given back: that is what keeps the others from doing the same
-    work again. A failure is logged, and the next turn tries again.
+    work again. A failure is logged, and the next turn tries again. What came of a turn stays with the lease.
     """
 
     def __init__(
@@ -45,7 +46,19 @@ class Job:
                 leases.take, self._name, self._holder, now=now, expires_at=expires_at
             )
             if mine:
-                await self._work()
+                await self._take_turn(now)
         except Exception:  # noqa: BLE001 - a job must not end because one turn failed
             _log.exception("job failed", job=self._name)
         return mine
+
+    async def _take_turn(self, began_at: datetime) -> None:
+        began = time.monotonic()
+        try:
+            await self._work()
+        except Exception:
+            await self._note(began_at, time.monotonic() - began, failed=True)
+            raise
+        await self._note(began_at, time.monotonic() - began, failed=False)
+
+    async def _note(self, began_at: datetime, seconds: float, *, failed: bool) -> None:
+        await self._metadata.write(leases.note, self._name, began_at=began_at, seconds=seconds, failed=failed)

@@ -59,6 +59,13 @@ def _in_units(number: float, step: int, full: float, units: Sequence[str]) -> tu
     return _in_units(number, step, full, larger) if larger and number >= full else (number, unit)
 
 
+def duration(seconds: float) -> str:
+    """Return a span of time in words: "210 ms", "3.4 s", "12 min"."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Return how long ago the moment was: "3 hours ago"."""
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, or_, select, update
 
 from storage.metadata.engine import insert
 from storage.metadata.schema import leases
@@ -12,11 +12,14 @@ from storage.metadata.schema import leases
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job and the process that has it until then."""
+    """A job and the process that has it until then, with what came of the last turn that ended."""
 
     name: str
     holder: str
     expires_at: datetime
+    began_at: datetime | None = None
+    seconds: float | None = None
+    failed: bool | None = None
 
 
 def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: datetime) -> bool:
@@ -29,7 +32,12 @@ def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: d
     )
 
 
+def note(db: Connection, name: str, *, began_at: datetime, seconds: float, failed: bool) -> None:
+    """Keep what came of a turn; it is lost if the lease is."""
+    values = {"began_at": began_at, "seconds": seconds, "failed": failed}
+    db.execute(update(leases).where(leases.c.name == name).values(**values))
+
+
 def taken(db: Connection) -> Sequence[Lease]:
     """Return every lease by name, those that ended as well."""
-    statement = select(leases.c.name, leases.c.holder, leases.c.expires_at).order_by(leases.c.name)
-    return [Lease(*row) for row in db.execute(statement)]
+    return [Lease(**row) for row in db.execute(select(leases).order_by(leases.c.name)).mappings()]

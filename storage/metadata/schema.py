@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -415,6 +416,10 @@ leases: Final = Table(
     Column("name", String, primary_key=True),
     Column("holder", String, nullable=False),
     Column("expires_at", Instant, nullable=False),
+    # Of the last turn that ended: when it began, how long it took, whether it failed.
+    Column("began_at", Instant),
+    Column("seconds", Float),
+    Column("failed", Boolean),
 )
 
 

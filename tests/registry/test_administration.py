@@ -80,8 +80,9 @@ async def test_jobs(stores: Stores, administration: Administration) -> None:
     now, hour = datetime.now(UTC), timedelta(hours=1)
     for job, end in (("sweep", now + hour), ("collect", now - hour)):
         await stores.metadata.write(leases.take, job, "me", now=now - 2 * hour, expires_at=end)
+    await stores.metadata.write(leases.note, "collect", began_at=now - 2 * hour, seconds=0.5, failed=False)
     assert await administration.jobs(SYSTEM) == [
-        Job("collect", "me", now - hour, current=False),
+        Job("collect", "me", now - hour, False, now - 2 * hour, 0.5, failed=False),
         Job("sweep", "me", now + hour, current=True),
     ]
 

@@ -287,12 +287,15 @@ class NamespaceUse(Model):
 
 
 class Job(Model):
-    """Background work: who had the last turn, and until when the turn is their own."""
+    """Background work: who has the turn, until when, and what came of the last turn that ended."""
 
     name: str
     holder: str
     until: datetime
     current: bool
+    began_at: datetime | None
+    seconds: float | None
+    failed: bool | None
 
 
 class Setting(Model):

@@ -48,6 +48,7 @@ def make_environment(assets: Assets) -> Environment:
         count=words.count,
         as_written=escape,
         day=day,
+        duration=words.duration,
         line=words.plain,
         marked=marked,
         short=short,

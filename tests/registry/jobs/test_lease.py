@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from registry.jobs import lease
 from registry.jobs.lease import Job
-from storage.metadata import schema
+from storage.metadata import leases, schema
 from storage.metadata.engine import Connection
 from tests.registry.registries import Stores
 
@@ -105,6 +105,19 @@ async def test_failure_is_logged_and_the_next_turn_tries_again(stores: Stores) -
         assert await job.run_once()
     assert logs == []
     assert work.done == 2
+
+
+async def test_what_came_of_a_turn_is_kept(stores: Stores) -> None:
+    before = datetime.now(UTC)
+    job = Job(stores.metadata, "sweep", HOUR, Work(failures=1))
+    found = []
+    for _ in range(2):
+        with capture_logs():
+            await job.run_once()
+        found += await stores.metadata.read(leases.taken)
+    assert [each.failed for each in found] == [True, False]
+    assert all(each.began_at and each.began_at >= before for each in found)
+    assert all(each.seconds is not None and each.seconds >= 0 for each in found)
 
 
 async def test_failure_does_not_pass_the_turn_on(stores: Stores) -> None:

@@ -60,6 +60,14 @@ def test_ago(passed: timedelta, text: str) -> None:
     assert words.ago(NOW - passed, NOW) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 ms"), (0.21, "210 ms"), (1, "1.0 s"), (3.44, "3.4 s"), (99, "99.0 s"), (720, "12 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
 @pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\n", "\x00", "\u2028", "\ud800", "\ue000"])
 def test_plain_shows_what_would_hide(unseen: str) -> None:
     assert words.plain(f"a{unseen}b") == "a\N{REPLACEMENT CHARACTER}b"

@@ -27,6 +27,16 @@ def test_lease_has_one_holder(db: Connection, story: list[tuple[str, int, bool]]
     assert [(holder, at, take(db, holder, at)) for holder, at, _ in story] == story
 
 
+def test_outcome_of_a_turn(db: Connection) -> None:
+    take(db, "one", 0)
+    take(db, "two", 0, "other")
+    leases.note(db, "job", began_at=NOW, seconds=1.5, failed=True)
+    take(db, "two", 10)  # what is known of the last turn stays during the next
+    noted, other = leases.taken(db)
+    assert (noted.holder, noted.began_at, noted.seconds, noted.failed) == ("two", NOW, 1.5, True)
+    assert (other.began_at, other.seconds, other.failed) == (None, None, None)
+
+
 def test_leases_are_apart_by_name(db: Connection) -> None:
     assert take(db, "one", 0, "collect")
     assert take(db, "two", 0, "mirror")
