@@ -9,6 +9,27 @@ from typing import Final
 _SIZE_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _COUNT_UNITS: Final = ("k", "M", "G", "T")
 
+# What User-Agents have in them: those of most browsers have the names of others as well, which come later.
+_BROWSERS: Final = (
+    ("Edg/", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("Chrome/", "Chrome"),
+    ("CriOS/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("CrOS", "ChromeOS"),
+    ("Linux", "Linux"),
+)
+
 # (seconds in it, its name), the longest first.
 _SPANS: Final = (
     (365 * 86400, "year"),
@@ -57,6 +78,18 @@ def _in_units(number: float, step: int, full: float, units: Sequence[str]) -> tu
     unit, *larger = units
     number /= step
     return _in_units(number, step, full, larger) if larger and number >= full else (number, unit)
+
+
+def noun(number: int, singular: str) -> str:
+    """Return the word for as many of something: "tag", "tags"."""
+    return singular if number == 1 else f"{singular}s"
+
+
+def browser(agent: str) -> str:
+    """Return what people call the browser of a User-Agent: "Firefox on Linux"; the beginning of another."""
+    program = next((name for sign, name in _BROWSERS if sign in agent), "")
+    system = next((name for sign, name in _SYSTEMS if sign in agent), "")
+    return f"{program} on {system}" if program and system else plain(program or agent, 60) or "unknown"
 
 
 def duration(seconds: float) -> str:

@@ -68,6 +68,25 @@ def test_duration(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
 
 
+CHROMIUM: Final = "(KHTML, like Gecko) Chrome/156.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("agent", "text"),
+    [
+        (f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 {CHROMIUM} Safari/537.36", "Chrome on Linux"),
+        (f"Mozilla/5.0 (Windows NT 10.0) AppleWebKit/5 {CHROMIUM} Safari/5 Edg/156.0", "Edge on Windows"),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:150.0) Firefox/150.0", "Firefox on macOS"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Version/19 Safari/6", "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("<\u202e" + "x" * 100, "<\N{REPLACEMENT CHARACTER}" + "x" * 58 + "…"),
+        ("", "unknown"),
+    ],
+)
+def test_browser(agent: str, text: str) -> None:
+    assert words.browser(agent) == text
+
+
 @pytest.mark.parametrize("unseen", ["\u202e", "\u2066", "\n", "\x00", "\u2028", "\ud800", "\ue000"])
 def test_plain_shows_what_would_hide(unseen: str) -> None:
     assert words.plain(f"a{unseen}b") == "a\N{REPLACEMENT CHARACTER}b"

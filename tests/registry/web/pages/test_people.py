@@ -456,7 +456,7 @@ async def test_small_things_are_deleted(crew: Crew, make: str, field: str, where
     await crew.do("ann", make, **{field: "flotsam"})
     assert f'href="{here}/delete"' in await ann.open(here)
     asked = await ann.see(f"{here}/delete")
-    assert "goes with it" in asked.words
+    assert "Keep it" in asked.words
     assert f'action="{here}/delete"' in asked.text
     assert (await (await crew.browser("bob")).see(f"{here}/delete")).status == 403
     to = await crew.do("ann", f"{here}/delete")
