@@ -176,7 +176,7 @@ def found(mallory: Api) -> None:
 
 def contents() -> dict[str, list[tuple[str, Image | Index]]]:
     """What is pushed where, in order."""
-    heavy = [(tag, each) for tag, each in HEAVY.items()]
+    heavy: list[tuple[str, Image | Index]] = list(HEAVY.items())
     notes = {f"note-{number}": LINE[:4000] for number in range(20)}
     referrers = [referring(TRAP, f"application/x.{number}", notes) for number in range(60)]
     return {

@@ -110,7 +110,7 @@ async def test_failure_is_logged_and_the_next_turn_tries_again(stores: Stores) -
 async def test_what_came_of_a_turn_is_kept(stores: Stores) -> None:
     before = datetime.now(UTC)
     job = Job(stores.metadata, "sweep", HOUR, Work(failures=1))
-    found = []
+    found: list[leases.Lease] = []
     for _ in range(2):
         with capture_logs():
             await job.run_once()
