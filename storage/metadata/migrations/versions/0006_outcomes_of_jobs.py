@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: Final = "0006"
-down_revision: Final = "0003"
+down_revision: Final = "0005"
 
 
 def upgrade() -> None:
