@@ -154,6 +154,8 @@ def running_cluster(
             "LONGSHORE_KEYS_SECRET": KEYS_SECRET,
             "LONGSHORE_STORAGE": f"s3://{BUCKET}/cluster",
             "LONGSHORE_S3_ENDPOINT": s3_endpoint or s3.endpoint,
+            # Another name: clients that are sent on to the same one take their token along, which S3 refuses.
+            "LONGSHORE_S3_PUBLIC_ENDPOINT": f"http://localhost:{s3.port}",
             "LONGSHORE_S3_REGION": REGION,
             "LONGSHORE_WORKERS": "1",
             "LONGSHORE_TRUSTED_PROXIES": f"127.0.0.0/8,{address}",

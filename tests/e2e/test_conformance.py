@@ -44,23 +44,23 @@ def user(server: Server) -> Account:
 
 @pytest.mark.parametrize("server", [{"LONGSHORE_SPARSE": "all"}], indirect=True, ids=["sparse-allowed"])
 def test_everything_with_sparse_manifests(server: Server, user: Account, tmp_path: Path) -> None:
-    toggles = run_suite(server, user, tmp_path, OCI_DATA_SPARSE="true")
+    toggles = run_suite(server.host, user, tmp_path, OCI_DATA_SPARSE="true")
     assert [name for name, value in toggles.items() if value != "true"] == []
 
 
 def test_everything_else_on_default_settings(server: Server, user: Account, tmp_path: Path) -> None:
-    toggles = run_suite(server, user, tmp_path, OCI_DATA_SPARSE="false")
+    toggles = run_suite(server.host, user, tmp_path, OCI_DATA_SPARSE="false")
     assert [name for name, value in toggles.items() if value != "true"] == ["sparse"]
 
 
-def run_suite(server: Server, user: Account, folder: Path, **toggles: str) -> dict[str, str]:
+def run_suite(host: str, user: Account, folder: Path, **toggles: str) -> dict[str, str]:
     """Run the suite, require that it passes whole, and return its toggles as it understood them.
 
     The exit code decides nothing: it is 0 where the suite could not load its configuration.
     """
     results = folder / "results"
     environment = child_environment(
-        OCI_REGISTRY=server.host,
+        OCI_REGISTRY=host,
         OCI_TLS="disabled",
         OCI_REPO1=f"{user.name}/repo1",
         OCI_REPO2=f"{user.name}/repo2",
@@ -68,8 +68,7 @@ def run_suite(server: Server, user: Account, folder: Path, **toggles: str) -> di
         OCI_PASSWORD=user.password,
         OCI_VERSION="dev",
         OCI_RESULTS_DIR=str(results),
-        **EVERYTHING,
-        **toggles,
+        **{**EVERYTHING, **toggles},
     )
     done = Client(go_tool("conformance"), environment).within(folder).run()
     assert (results / "junit.xml").exists(), describe(done, "wrote no results")
