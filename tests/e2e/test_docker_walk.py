@@ -7,14 +7,17 @@ import json
 import uuid
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from .base_image import search_path, write_base_image
 from .clients import Account, Client
+from .cluster import running_cluster, trusted_by_docker
 from .engine import Engine
 from .process import free_port, running, wait_until
 from .server import ADMIN, Server
@@ -75,15 +78,44 @@ class Person:
         return f"{self.host}/{self.account.name}/{name}"
 
 
+class Site(Protocol):
+    """Where longshore is: one server, or several behind a proxy."""
+
+    @property
+    def host(self) -> str:
+        """Host and port, as they stand at the start of an image's name."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a trailing slash."""
+
+    def add_user(self, name: str, password: str) -> Account:
+        """Create an account, who owns the namespace of that name."""
+
+
+@pytest.fixture(scope="module", params=["alone", "team"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server on loopback; or three nodes on PostgreSQL and S3 behind nginx, whose TLS is verified."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with ExitStack() as stack:
+        if request.param == "alone":
+            yield stack.enter_context(running(Server(folder)))
+            return
+        cluster = stack.enter_context(running_cluster(folder, tls=True))
+        assert cluster.tls is not None
+        stack.enter_context(trusted_by_docker(cluster.host, cluster.tls.authority))
+        yield cluster
+
+
 @pytest.fixture(scope="module")
-def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def engine(server: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An engine whose `--registry-mirror` is longshore."""
     with running(Engine(tmp_path_factory.mktemp("engine"), mirror=server.url)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
-def origin(server: Server, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+def origin(server: Site, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A label's value by which an image is known to come from the base that the administrator pushed.
 
     The base is called as on Docker Hub, and nowhere but in longshore has it this label.
@@ -101,13 +133,13 @@ def origin(server: Server, engine: Engine, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def alice(server: Server, engine: Engine) -> Person:
+def alice(server: Site, engine: Engine) -> Person:
     """A user who is logged in and owns the namespace `alice`."""
     return log_in(engine, server, server.add_user("alice", "wonderland rabbit hole"))
 
 
 @pytest.fixture(scope="module")
-def bob(server: Server, engine: Engine) -> Person:
+def bob(server: Site, engine: Engine) -> Person:
     """Another user."""
     return log_in(engine, server, server.add_user("bob", "builders fix everything"))
 
@@ -169,14 +201,14 @@ def test_the_mirror_serves_docker_hubs_names_without_login(engine: Engine, origi
     assert label(anonymous, BASE) == origin
 
 
-def test_a_public_repository_is_pulled_without_login(server: Server, engine: Engine, origin: str) -> None:
+def test_a_public_repository_is_pulled_without_login(server: Site, engine: Engine, origin: str) -> None:
     anonymous = engine.client("anonymous")
     name = f"{server.host}/library/{BASE}"
     anonymous("pull", name)
     assert label(anonymous, name) == origin
 
 
-def test_library_may_be_left_out(server: Server, engine: Engine, origin: str) -> None:
+def test_library_may_be_left_out(server: Site, engine: Engine, origin: str) -> None:
     name = f"{server.host}/{BASE}"
     engine.client("anonymous")("pull", name)
     assert label(engine.docker, name) == origin
@@ -201,20 +233,20 @@ def test_push_to_anothers_namespace_is_refused(alice: Person, bob: Person) -> No
     bob.docker.denied("push", name)
 
 
-def test_push_without_login_is_refused(server: Server, engine: Engine, origin: str) -> None:
+def test_push_without_login_is_refused(server: Site, engine: Engine, origin: str) -> None:
     anonymous = engine.client("anonymous")
     name = f"{server.host}/library/{BASE}"
     anonymous("pull", name)
     anonymous.denied("push", name)
 
 
-def test_login_with_a_wrong_password_is_refused(server: Server, engine: Engine, alice: Person) -> None:
+def test_login_with_a_wrong_password_is_refused(server: Site, engine: Engine, alice: Person) -> None:
     mallory = engine.client("mallory")
     said = mallory.login_refused(server.host, Account(alice.account.name, "a guess"))
     assert "unauthorized" in said
 
 
-def test_logout_ends_access(server: Server, engine: Engine, app: str, alice: Person) -> None:
+def test_logout_ends_access(server: Site, engine: Engine, app: str, alice: Person) -> None:
     visitor = engine.client("visitor")
     visitor.login(server.host, alice.account)
     engine.remove_images()
@@ -264,7 +296,7 @@ def test_containers_talk_by_name_on_a_network(app: str, alice: Person) -> None:
         docker("network", "rm", "street")
 
 
-def log_in(engine: Engine, server: Server, account: Account) -> Person:
+def log_in(engine: Engine, server: Site, account: Account) -> Person:
     """`docker login`, in a client that no one else uses."""
     client = engine.client(account.name)
     assert "Login Succeeded" in client.login(server.host, account)
