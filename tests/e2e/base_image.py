@@ -24,6 +24,11 @@ LEFT_OUT = {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", 
 PACKAGES = {"site-packages", "dist-packages"}
 PIP_FOLDER = "/opt/pip"
 PIP_SCRIPT = f'#!/bin/sh\nPYTHONPATH={PIP_FOLDER} exec python -m pip "$@"\n'
+# What says where an index is and how it is reached; certificates are those that Debian keeps.
+PIP_OPTIONS = ("cert", "extra-index-url", "index-url", "proxy", "timeout", "trusted-host")
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+# Libraries that wheels do not bring along (PEP 600).
+WHEELS_COUNT_ON = ("libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "librt.so.1", "libstdc++.so.6")
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 
@@ -79,8 +84,12 @@ def search_path() -> str:
     return f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
 
 
-def write_base_image(path: Path) -> None:
-    """Write the root file system to the tar at `path`."""
+def write_base_image(path: Path, *, with_index: bool = False) -> None:
+    """Write the root file system to the tar at `path`.
+
+    `with_index` is for builds that install packages: pip asks the index that it asks on this machine, and
+    what is compiled finds the libraries that it may count on.
+    """
     root = RootFilesystem(path)
     try:
         for folder in ("dev", "etc", "proc", "root", "sys", "usr/local/bin", "var"):
@@ -91,6 +100,8 @@ def write_base_image(path: Path) -> None:
         _add_programs(root, [Path(_which(name)) for name in PROGRAMS])
         _add_python(root)
         _add_pip(root)
+        if with_index:
+            _add_index(root)
     finally:
         root.close()
 
@@ -137,6 +148,23 @@ def _add_pip(root: RootFilesystem) -> None:
         if file.suffix in {".py", ".pem", ".txt"} and file.parts[0] == "pip":
             root.copy(Path(str(file.locate())), f"{PIP_FOLDER}/{file}")
     root.write("usr/local/bin/pip", PIP_SCRIPT, mode=0o755)
+
+
+def _add_index(root: RootFilesystem) -> None:
+    root.add(CERTIFICATES)
+    root.write("etc/pip.conf", _pip_configuration())
+    for name in WHEELS_COUNT_ON:
+        _add_programs(root, [Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}") / name])
+
+
+def _pip_configuration() -> str:
+    """Where pip gets packages from here, whether files or variables of the environment say so."""
+    argv = [sys.executable, "-m", "pip", "config", "list"]
+    listing = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    said = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", listing, re.MULTILINE))
+    if "cert" in said:
+        said["cert"] = str(CERTIFICATES)
+    return "\n".join(["[global]", *(f"{name} = {said[name]}" for name in PIP_OPTIONS if name in said), ""])
 
 
 @cache

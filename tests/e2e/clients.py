@@ -127,6 +127,10 @@ class Client:
         """The same client with more environment."""
         return replace(self, environment={**self.environment, **settings})
 
+    def patient(self, seconds: float) -> "Client":
+        """The same client, for what takes longer."""
+        return replace(self, seconds=seconds)
+
     def within(self, directory: Path) -> "Client":
         """The same client, run in `directory`."""
         return replace(self, working_directory=directory)

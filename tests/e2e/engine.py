@@ -47,9 +47,13 @@ class Bridge:
 
 
 class Engine:
-    """dockerd over its own containerd, with everything that it writes under `folder`."""
+    """dockerd over its own containerd, with everything that it writes under `folder`.
 
-    def __init__(self, folder: Path, mirror: str) -> None:
+    No question of a container for a name leaves the machine, unless builds need a package index: with
+    `offline` false they ask where the machine itself asks.
+    """
+
+    def __init__(self, folder: Path, mirror: str, *, offline: bool = True) -> None:
         self.folder = folder
         self.socket = folder / "docker.sock"
         self.docker = self.client("root")
@@ -63,8 +67,7 @@ class Engine:
             *("--pidfile", folder / "docker.pid"),
             *("--storage-driver", "overlay2"),
             *("--bridge", self.bridge.name, "--default-address-pool", USER_NETWORKS),
-            # No question of a container leaves the machine.
-            *("--dns", "127.0.0.1"),
+            *(("--dns", "127.0.0.1") if offline else ()),
             *("--registry-mirror", mirror),
         )
         self._daemon = Daemon(argv, folder / "dockerd.log", child_environment())

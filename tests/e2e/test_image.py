@@ -1,0 +1,161 @@
+"""longshore's own image: built by the real engine, kept in longshore, pulled from it, and run.
+
+The base of the build comes from longshore too. Only packages come from the index that pip asks here.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+
+import pytest
+
+from .base_image import search_path, write_base_image
+from .clients import ROOT, Client
+from .engine import Engine
+from .node import Node
+from .process import free_port, running
+from .server import ADMIN, CHEAP_PASSWORDS, Server
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+BASE = "library/python:3.11-slim-bookworm"
+REVISION = "0123456789abcdef"
+BUILD_SECONDS = 600
+MEGABYTE = 10**6
+
+
+@pytest.fixture(scope="module")
+def engine(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that is logged in at the server, and whose builds reach pip's index."""
+    folder = tmp_path_factory.mktemp("engine")
+    with running(Engine(folder, mirror=server.url, offline=False)) as engine:
+        engine.docker.login(server.host, ADMIN)
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def base(server: Server, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of an image with Python and pip, which is in the server and nowhere else."""
+    archive = tmp_path_factory.mktemp("base") / "base.tar"
+    write_base_image(archive, with_index=True)
+    name = f"{server.host}/{BASE}"
+    engine.docker("import", "--change", f"ENV PATH={search_path()}", archive, name)
+    archive.unlink()
+    engine.docker("push", name)
+    engine.remove_images()
+    return name
+
+
+def build(engine: Engine, base: str, name: str, *, buildkit: bool) -> None:
+    docker = engine.docker.with_environment(DOCKER_BUILDKIT=str(int(buildkit))).patient(BUILD_SECONDS)
+    arguments = (f"BASE={base}", f"REVISION={REVISION}")
+    docker(
+        *("build", "--network", "host", "--file", ROOT / "deploy" / "Dockerfile", "--tag", name),
+        *(word for argument in arguments for word in ("--build-arg", argument)),
+        ROOT,
+    )
+
+
+@pytest.fixture(scope="module")
+def image(server: Server, engine: Engine, base: str) -> str:
+    """The name of longshore's image: built, pushed, removed and pulled from the server."""
+    name = f"{server.host}/library/longshore:test"
+    build(engine, base, name, buildkit=True)
+    engine.docker("push", name)
+    engine.remove_images()
+    assert engine.docker("images", "--all", "--quiet") == ""
+    engine.docker("pull", name)
+    return name
+
+
+def node(
+    engine: Engine, image: str, name: str, settings: Mapping[str, str] | None = None
+) -> AbstractContextManager[Node]:
+    """A node that runs from the image."""
+    defaults = {"LONGSHORE_ADMIN_PASSWORD": ADMIN.password, "LONGSHORE_WORKERS": "2", **CHEAP_PASSWORDS}
+    return running(Node(engine.docker, image, name, free_port(), {**defaults, **(settings or {})}))
+
+
+def test_the_classic_builder_builds_it_too(engine: Engine, base: str) -> None:
+    build(engine, base, "longshore:classic", buildkit=False)
+    assert engine.docker("run", "--rm", "longshore:classic", "--version").startswith("longshore, version")
+    engine.docker("rmi", "--force", "longshore:classic")
+
+
+def test_a_node_serves_its_own_image(server: Server, engine: Engine, image: str) -> None:
+    with node(engine, image, "registry") as registry:
+        assert registry.get("/readyz") == 200
+        engine.docker.login(registry.host, ADMIN)
+        copy = f"{registry.host}/library/longshore:copy"
+        engine.docker("tag", image, copy)
+        wanted = digest_of(engine.docker, image)
+        engine.docker("push", copy)
+        engine.docker("rmi", copy)
+        engine.docker("pull", copy)
+        assert digest_of(engine.docker, copy) == wanted
+
+        # Its data outlives it.
+        registry.replace(image)
+        engine.docker("rmi", copy)
+        engine.docker("pull", copy)
+        assert digest_of(engine.docker, copy) == wanted
+
+
+def test_a_node_that_cannot_answer_is_unhealthy(engine: Engine, image: str) -> None:
+    with node(engine, image, "broken") as registry:
+        check = json.loads(
+            engine.docker("image", "inspect", "--format", "{{json .Config.Healthcheck.Test}}", image)
+        )
+        assert check[0] == "CMD"
+        registry.exec(*check[1:])
+        asked_elsewhere = ("exec", "--env", "LONGSHORE_PORT=5001", registry.name, *check[1:])
+        assert "refused" in engine.docker.refused(*asked_elsewhere)
+
+
+def test_it_runs_without_rights(engine: Engine, image: str) -> None:
+    with node(engine, image, "modest") as registry:
+        assert (
+            registry.exec("python", "-c", "import os; print(os.getuid(), os.getgid())").split()
+            == ["10001"] * 2
+        )
+        write = "open('/opt/longshore/file', 'w')"
+        assert "Read-only file system" in engine.docker.refused("exec", registry.name, "python", "-c", write)
+        # Every process of it ends when it is asked to, well before the engine's patience does.
+        assert ended(engine.docker, registry.name) == "exited 0"
+
+
+def test_it_holds_what_it_needs_and_no_more(engine: Engine, image: str, base: str) -> None:
+    run = ("run", "--rm", "--network", "none", "--read-only", "--entrypoint", "python", image, "-c")
+    engine.docker(
+        *run, "import asyncio, boto3; boto3.client('s3', 'us-east-1'); boto3.client('sts', 'us-east-1')"
+    )
+    for name in ("hatchling", "pytest", "playwright"):
+        assert "ModuleNotFoundError" in engine.docker.refused(*run, f"import {name}")
+    folders = "import os; print(*(name for name in ('/build', '/wheels') if os.path.exists(name)))"
+    assert engine.docker(*run, folders).split() == []
+    size = json.loads(engine.docker("image", "inspect", "--format", "{{.Size}}", image))
+    engine.docker("pull", base)
+    of_base = json.loads(engine.docker("image", "inspect", "--format", "{{.Size}}", base))
+    assert size - of_base < 150 * MEGABYTE
+
+
+def test_it_says_what_it_is(engine: Engine, image: str) -> None:
+    config = json.loads(engine.docker("image", "inspect", "--format", "{{json .Config}}", image))
+    labels = config["Labels"]
+    assert labels["org.opencontainers.image.title"] == "longshore"
+    assert labels["org.opencontainers.image.revision"] == REVISION
+    version = engine.docker("run", "--rm", image, "--version").split()[-1]
+    assert labels["org.opencontainers.image.version"] == version
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert (config["Entrypoint"], config["Cmd"]) == (["longshore"], ["serve"])
+
+
+def digest_of(docker: Client, name: str) -> str:
+    """An image's id, which is its config's digest."""
+    return docker("image", "inspect", "--format", "{{.Id}}", name)
+
+
+def ended(docker: Client, name: str) -> str:
+    docker("stop", "--time", "60", name)
+    return docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", name).strip()
