@@ -53,22 +53,3 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail "set secrets.metricsToken.name: without a token Prometheus may not read /metrics" -}}
 {{- end -}}
 {{- end -}}
-
-{{/* A variable whose value is in a Secret; nothing where no Secret is named. */}}
-{{- define "longshore.fromSecret" -}}
-{{- if .name }}
-- name: {{ .variable }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ .name }}
-      key: {{ .key }}
-{{- end }}
-{{- end -}}
-
-{{/* A variable with a value; nothing where there is none. */}}
-{{- define "longshore.variable" -}}
-{{- if ne (toString .value) "" }}
-- name: {{ .name }}
-  value: {{ .value | toString | quote }}
-{{- end }}
-{{- end -}}
