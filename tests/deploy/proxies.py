@@ -1,0 +1,164 @@
+"""nginx and Caddy with the files of deploy/, in front of one node that lives and one that does not."""
+
+import base64
+import contextlib
+import json
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPResponse, HTTPSConnection
+from pathlib import Path
+
+from tests.deploy.files import DEPLOY, passed
+from tests.e2e.clients import Account, debian
+from tests.e2e.process import Daemon, child_environment, free_port
+
+NGINX = """\
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/longshore.conf;
+}}
+"""
+# Its authority stays out of the machine's trusted ones.
+CADDY = """\
+{{
+	admin off
+	skip_install_trust
+	http_port {http}
+	https_port {https}
+	storage file_system {folder}/storage
+}}
+import {file}
+"""
+
+
+@dataclass
+class Proxy:
+    """A proxy that answers at https://localhost:PORT; `authority` is whom clients have to trust."""
+
+    port: int
+    authority: Path
+    daemon: Daemon
+
+    def start(self) -> None:
+        """Start it and wait until it speaks TLS."""
+        self.daemon.start()
+        self.daemon.wait_ready(self._speaks)
+
+    def stop(self) -> None:
+        """End it."""
+        self.daemon.stop()
+
+    def log_tail(self) -> str:
+        """The end of its log."""
+        return self.daemon.log_tail()
+
+    def connect(self) -> HTTPSConnection:
+        """A new connection, not open yet."""
+        context = ssl.create_default_context(cafile=self.authority)
+        return HTTPSConnection("localhost", self.port, timeout=60, context=context)
+
+    def _speaks(self) -> bool:
+        with contextlib.suppress(OSError), contextlib.closing(self.connect()) as connection:
+            connection.connect()
+            return True
+        return False
+
+
+def nginx(folder: Path, node: str) -> Proxy:
+    """Nginx with deploy/nginx.conf, its addresses and files aside."""
+    port, key, certificate = free_port(), folder / "key.pem", folder / "certificate.pem"
+    passed(
+        *(debian("openssl"), "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost"),
+        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate),
+    )
+    text = (DEPLOY / "nginx.conf").read_text()
+    for said, meant in {
+        "192.0.2.11:5000": node,
+        "192.0.2.12:5000": f"127.0.0.1:{free_port()}",
+        "listen [::]:80;": "",
+        "listen [::]:443 ssl;": "",
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
+        "/etc/longshore/tls/fullchain.pem": str(certificate),
+        "/etc/longshore/tls/privkey.pem": str(key),
+    }.items():
+        assert said in text, said
+        text = text.replace(said, meant)
+    (folder / "longshore.conf").write_text(text)
+    main = folder / "nginx.conf"
+    main.write_text(NGINX.format(folder=folder))
+    argv = (debian("nginx"), "-p", folder, "-c", main, "-e", "stderr")
+    passed(*argv, "-t")
+    return Proxy(port, certificate, Daemon(argv, folder / "log", child_environment()))
+
+
+def caddy(folder: Path, node: str) -> Proxy:
+    """Caddy with deploy/Caddyfile as it stands."""
+    port, main, adapter = free_port(), folder / "Caddyfile", ("--adapter", "caddyfile")
+    main.write_text(CADDY.format(http=free_port(), https=port, folder=folder, file=DEPLOY / "Caddyfile"))
+    environment = child_environment(
+        SITE="localhost", NODES=f"{node} 127.0.0.1:{free_port()}", HOME=str(folder)
+    )
+    passed(debian("caddy"), "validate", "--config", main, *adapter, environment=environment)
+    argv = (debian("caddy"), "run", "--config", main, *adapter)
+    authority = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
+    return Proxy(port, authority, Daemon(argv, folder / "log", environment))
+
+
+class Visitor:
+    """Somebody who pushes and pulls by the proxy's address, in one repository."""
+
+    def __init__(self, proxy: Proxy, repository: str, account: Account) -> None:
+        self._proxy = proxy
+        self._repository = repository
+        basic = base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
+        target = f"/token?service=longshore&scope=repository:{repository}:pull,push"
+        with self.answer("GET", target, headers={"Authorization": f"Basic {basic}"}) as answer:
+            token = json.loads(answer.read())["token"]
+        self.authorization = {"Authorization": f"Bearer {token}"}
+
+    @contextlib.contextmanager
+    def answer(
+        self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Iterator[HTTPResponse]:
+        """The answer to a request on a connection of its own."""
+        with contextlib.closing(self._proxy.connect()) as connection:
+            connection.request(method, target, body, headers or self.authorization)
+            yield connection.getresponse()
+
+    def start_upload(self) -> str:
+        """Begin an upload and return its location, as the server names it."""
+        with self.answer("POST", f"/v2/{self._repository}/blobs/uploads/", b"") as answer:
+            assert answer.status == 202, answer.read()
+            return answer.headers["Location"]
+
+    @contextlib.contextmanager
+    def sending(self, target: str) -> Iterator[HTTPSConnection]:
+        """A PATCH under way, whose chunks the caller sends with `send_chunk`."""
+        with contextlib.closing(self._proxy.connect()) as connection:
+            connection.connect()
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.putrequest("PATCH", target)
+            headers = {"Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
+            for name, value in {**headers, **self.authorization}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            yield connection
+
+
+def send_chunk(connection: HTTPSConnection, data: bytes) -> None:
+    """Send a chunk of a body; the empty one is the last."""
+    connection.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
