@@ -1,18 +1,15 @@
 """nginx and Caddy with the files of deploy/, in front of one node that lives and one that does not."""
 
-import base64
 import contextlib
-import json
-import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPResponse, HTTPSConnection
+from http.client import HTTPSConnection
 from pathlib import Path
 
 from tests.deploy.files import DEPLOY, passed
 from tests.e2e.clients import Account, debian
 from tests.e2e.process import Daemon, child_environment, free_port
+from tests.e2e.wire import WIRE_SECONDS, Wire
 
 NGINX = """\
 daemon off;
@@ -67,7 +64,11 @@ class Proxy:
     def connect(self) -> HTTPSConnection:
         """A new connection, not open yet."""
         context = ssl.create_default_context(cafile=self.authority)
-        return HTTPSConnection("localhost", self.port, timeout=60, context=context)
+        return HTTPSConnection("localhost", self.port, timeout=WIRE_SECONDS, context=context)
+
+    def wire(self, repository: str, account: Account) -> Wire:
+        """The protocol spoken through it."""
+        return Wire(f"localhost:{self.port}", repository, account, self.connect())
 
     def _speaks(self) -> bool:
         with contextlib.suppress(OSError), contextlib.closing(self.connect()) as connection:
@@ -116,49 +117,3 @@ def caddy(folder: Path, node: str) -> Proxy:
     argv = (debian("caddy"), "run", "--config", main, *adapter)
     authority = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
     return Proxy(port, authority, Daemon(argv, folder / "log", environment))
-
-
-class Visitor:
-    """Somebody who pushes and pulls by the proxy's address, in one repository."""
-
-    def __init__(self, proxy: Proxy, repository: str, account: Account) -> None:
-        self._proxy = proxy
-        self._repository = repository
-        basic = base64.b64encode(f"{account.name}:{account.password}".encode()).decode()
-        target = f"/token?service=longshore&scope=repository:{repository}:pull,push"
-        with self.answer("GET", target, headers={"Authorization": f"Basic {basic}"}) as answer:
-            token = json.loads(answer.read())["token"]
-        self.authorization = {"Authorization": f"Bearer {token}"}
-
-    @contextlib.contextmanager
-    def answer(
-        self, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Iterator[HTTPResponse]:
-        """The answer to a request on a connection of its own."""
-        with contextlib.closing(self._proxy.connect()) as connection:
-            connection.request(method, target, body, headers or self.authorization)
-            yield connection.getresponse()
-
-    def start_upload(self) -> str:
-        """Begin an upload and return its location, as the server names it."""
-        with self.answer("POST", f"/v2/{self._repository}/blobs/uploads/", b"") as answer:
-            assert answer.status == 202, answer.read()
-            return answer.headers["Location"]
-
-    @contextlib.contextmanager
-    def sending(self, target: str) -> Iterator[HTTPSConnection]:
-        """A PATCH under way, whose chunks the caller sends with `send_chunk`."""
-        with contextlib.closing(self._proxy.connect()) as connection:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.putrequest("PATCH", target)
-            headers = {"Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
-            for name, value in {**headers, **self.authorization}.items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            yield connection
-
-
-def send_chunk(connection: HTTPSConnection, data: bytes) -> None:
-    """Send a chunk of a body; the empty one is the last."""
-    connection.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")

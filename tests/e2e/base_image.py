@@ -28,7 +28,14 @@ PIP_SCRIPT = f'#!/bin/sh\nPYTHONPATH={PIP_FOLDER} exec python -m pip "$@"\n'
 PIP_OPTIONS = ("cert", "extra-index-url", "index-url", "proxy", "timeout", "trusted-host")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 # Libraries that wheels do not bring along (PEP 600).
-WHEELS_COUNT_ON = ("libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "librt.so.1", "libstdc++.so.6")
+WHEELS_COUNT_ON = (
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libstdc++.so.6",
+)
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 

@@ -48,12 +48,21 @@ class Answer:
 
 
 class Wire:
-    """One connection to one repository, authorized for everything in it (if `account` is)."""
+    """One connection to one repository, authorized for everything in it (if `account` is).
 
-    def __init__(self, host: str, repository: str, account: Account | None = None) -> None:
+    It is plain HTTP to `host` unless another `connection` is given.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        repository: str,
+        account: Account | None = None,
+        connection: HTTPConnection | None = None,
+    ) -> None:
         self.host = host
         self.repository = repository
-        self._connection = HTTPConnection(host, timeout=WIRE_SECONDS)
+        self._connection = connection or HTTPConnection(host, timeout=WIRE_SECONDS)
         self._authorization: str | None = None
         self._authorization = self._authorize(account)
 
