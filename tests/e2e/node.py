@@ -18,7 +18,8 @@ class Node:
     """A container that runs as it should in earnest: nothing but its data and /tmp can be written to.
 
     `settings` are names and values as in the environment. It answers on `port` of 127.0.0.1. On the
-    machine's own network (`network="host"`) it reaches what listens on loopback, such as a database.
+    machine's own network (`network="host"`) it reaches what listens on loopback, such as a database. A node
+    that keeps nothing has its data in memory, as one of a team may.
     """
 
     docker: Client
@@ -27,6 +28,7 @@ class Node:
     port: int
     settings: Mapping[str, str] = field(default_factory=dict)
     network: str | None = None
+    keeps: bool = True
 
     @property
     def host(self) -> str:
@@ -38,7 +40,7 @@ class Node:
         settings = {**self._address(), **self.settings}
         self.docker(
             *("run", "--detach", "--name", self.name),
-            *("--read-only", "--tmpfs", "/tmp", "--volume", f"{self.name}:{DATA}"),
+            *("--read-only", "--tmpfs", "/tmp", *self._data()),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--health-interval", "1s"),
             *self._network(),
             *(word for name, value in settings.items() for word in ("--env", f"{name}={value}")),
@@ -88,6 +90,11 @@ class Node:
         if self.network != "host":
             return {}
         return {"LONGSHORE_HOST": "127.0.0.1", "LONGSHORE_PORT": str(self.port)}
+
+    def _data(self) -> tuple[str, str]:
+        if self.keeps:
+            return ("--volume", f"{self.name}:{DATA}")
+        return ("--tmpfs", f"{DATA}:uid=10001,gid=10001,mode=0700")
 
     def _network(self) -> tuple[str, ...]:
         if self.network == "host":
