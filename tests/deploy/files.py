@@ -22,6 +22,7 @@ OF_TEAMS = frozenset(
         "database",
         "database_pool",
         "keys_secret",
+        "s3_ca",
         "s3_endpoint",
         "s3_path_style",
         "s3_public_endpoint",

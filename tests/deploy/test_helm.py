@@ -157,7 +157,8 @@ def test_settings_are_written_as_they_are_meant() -> None:
     variables = environment(render("team", more))
     assert variables["LONGSHORE_MANIFEST_LIMIT"]["value"] == "8388608"
     assert variables["LONGSHORE_SIGNUP"]["value"] == "true"
-    assert variables["LONGSHORE_S3_PATH_STYLE"]["value"] == "false"
+    assert variables["LONGSHORE_S3_PATH_STYLE"]["value"] == "auto"
+    assert variables["LONGSHORE_S3_REDIRECT"]["value"] == "true"
     assert variables["LONGSHORE_TRUSTED_PROXIES"]["value"] == "10.244.0.0/16"
     assert "LONGSHORE_S3_ENDPOINT" not in variables
 
@@ -178,7 +179,7 @@ def test_pods_are_modest(values: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     mounted = {each["mountPath"]: each["name"] for each in container(objects)["volumeMounts"]}
-    assert set(mounted) == {"/var/lib/longshore", "/tmp"}
+    assert set(mounted) - {"/etc/authority"} == {"/var/lib/longshore", "/tmp"}
     assert set(mounted.values()) == {each["name"] for each in pod["volumes"]}
 
 
@@ -278,6 +279,7 @@ def test_prometheus_is_given_its_token_and_its_alerts() -> None:
         ("team", 'externalUrl="https://registry.example.com/path"', "/externalUrl"),
         ("team", 'image.repository=""', "/image/repository"),
         ("team", 'storage.url="images"', "/storage/url"),
+        ("team", "storage.pathStyle=true", "/storage/pathStyle"),
         ("team", 'storge.url="s3://images"', "storge"),
         ("team", 'settings.LONGSHORE_DATABASE="postgresql://u:p@h/d"', "LONGSHORE_DATABASE"),
         ("team", 'settings.LOG_LEVEL="debug"', "LOG_LEVEL"),
