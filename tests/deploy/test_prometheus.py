@@ -11,7 +11,7 @@ from aiohttp import web
 
 from registry.app import make_app
 from registry.config import Settings
-from registry.installation import keys_of, open_database
+from registry.installation import keys_of, prepare_database
 from registry.web.observe import Metrics
 from tests.deploy.files import DEPLOY, parse, passed
 from tests.e2e.clients import debian
@@ -70,7 +70,7 @@ def test_every_selector_is_of_a_number() -> None:
 async def routes(tmp_path: Path) -> set[str]:
     """The routes by the names that the numbers have for them."""
     settings = Settings.model_validate({"data": tmp_path / "data", "auth": "on"})
-    open_database(settings).dispose()
+    prepare_database(settings)
     keys_of(settings).ensure("ES256")
     runner = web.AppRunner(await make_app(settings))
     await runner.setup()
