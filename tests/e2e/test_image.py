@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from tests.postgres import PostgresServer
+
 from .base_image import search_path, write_base_image
 from .clients import ROOT, Client
 from .engine import Engine
@@ -107,6 +109,23 @@ def test_a_node_serves_its_own_image(server: Server, engine: Engine, image: str)
         engine.docker("rmi", copy)
         engine.docker("pull", copy)
         assert digest_of(engine.docker, copy) == wanted
+
+
+def test_a_node_keeps_its_metadata_in_postgresql(
+    engine: Engine, image: str, postgres: PostgresServer
+) -> None:
+    settings = {
+        "LONGSHORE_DATABASE": postgres.create(),
+        "LONGSHORE_KEYS_SECRET": "not secret here, but long" * 2,
+    }
+    with node(engine, image, "rows", settings, network="host") as registry:
+        engine.docker.login(registry.host, ADMIN)
+        copy = f"{registry.host}/library/longshore:copy"
+        engine.docker("tag", image, copy)
+        engine.docker("push", copy)
+        engine.docker("rmi", copy)
+        engine.docker("pull", copy)
+        assert registry.exec("ls", ".").split() == ["blobs", "metrics", "uploads"]
 
 
 def test_the_health_check_fails_where_nothing_answers(engine: Engine, image: str) -> None:
