@@ -15,23 +15,7 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm" / "longshore"
 VARIABLE = re.compile(r"\b(?:LONGSHORE|AWS|POSTGRES|PG|MINIO|VGW|ROOT)_[A-Z0-9_]*[A-Z0-9]\b")
 
-# Settings of the store in S3 and of PostgreSQL.
-OF_TEAMS = frozenset(
-    environment_name(name)
-    for name in (
-        "database",
-        "database_pool",
-        "keys_secret",
-        "s3_ca",
-        "s3_endpoint",
-        "s3_path_style",
-        "s3_public_endpoint",
-        "s3_redirect",
-        "s3_region",
-        "storage",
-    )
-)
-SETTINGS = frozenset(map(environment_name, Settings.model_fields)) | {environment_name("config")} | OF_TEAMS
+SETTINGS = frozenset(map(environment_name, (*Settings.model_fields, "config")))
 # What botocore looks for (boto3's documentation, "Configuration" and "Credentials").
 OF_BOTO3 = frozenset(
     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"}

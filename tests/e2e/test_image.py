@@ -6,17 +6,22 @@ The base of the build comes from longshore too. Only packages come from the inde
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from urllib.request import urlopen
 
 import pytest
 
 from tests.postgres import PostgresServer
+from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server
 
 from .base_image import search_path, write_base_image
 from .clients import ROOT, Client
+from .cluster import KEYS_SECRET
 from .engine import Engine
+from .images import digest_of
 from .node import Node
 from .process import free_port, running
 from .server import ADMIN, CHEAP_PASSWORDS, Server
+from .wire import Wire
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -98,34 +103,51 @@ def test_a_node_serves_its_own_image(server: Server, engine: Engine, image: str)
         engine.docker.login(registry.host, ADMIN)
         copy = f"{registry.host}/library/longshore:copy"
         engine.docker("tag", image, copy)
-        wanted = digest_of(engine.docker, image)
+        wanted = image_id(engine.docker, image)
         engine.docker("push", copy)
         engine.docker("rmi", copy)
         engine.docker("pull", copy)
-        assert digest_of(engine.docker, copy) == wanted
+        assert image_id(engine.docker, copy) == wanted
 
         # Its data outlives it.
         registry.replace(image)
         engine.docker("rmi", copy)
         engine.docker("pull", copy)
-        assert digest_of(engine.docker, copy) == wanted
+        assert image_id(engine.docker, copy) == wanted
 
 
-def test_a_node_keeps_its_metadata_in_postgresql(
-    engine: Engine, image: str, postgres: PostgresServer
+def test_two_nodes_are_one_registry(
+    engine: Engine, image: str, postgres: PostgresServer, minio: S3Server
 ) -> None:
+    """On PostgreSQL and MinIO nothing is kept in a node: what one was sent, the other serves."""
     settings = {
         "LONGSHORE_DATABASE": postgres.create(),
-        "LONGSHORE_KEYS_SECRET": "not secret here, but long" * 2,
+        "LONGSHORE_KEYS_SECRET": KEYS_SECRET,
+        "LONGSHORE_STORAGE": f"s3://{BUCKET}/image",
+        "LONGSHORE_S3_ENDPOINT": minio.endpoint,
+        "LONGSHORE_S3_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
-    with node(engine, image, "rows", settings, network="host") as registry:
-        engine.docker.login(registry.host, ADMIN)
-        copy = f"{registry.host}/library/longshore:copy"
-        engine.docker("tag", image, copy)
-        engine.docker("push", copy)
-        engine.docker("rmi", copy)
-        engine.docker("pull", copy)
-        assert registry.exec("ls", ".").split() == ["blobs", "metrics", "uploads"]
+    with (
+        node(engine, image, "left", settings, network="host", keeps=False) as left,
+        node(engine, image, "right", settings, network="host", keeps=False) as right,
+    ):
+        wanted = image_id(engine.docker, image)
+        for registry in (left, right):
+            engine.docker.login(registry.host, ADMIN)
+        pushed, pulled = (f"{each.host}/library/longshore:copy" for each in (left, right))
+        engine.docker("tag", image, pushed)
+        engine.docker("push", pushed)
+        left.stop()
+        engine.docker("pull", pulled)
+        assert image_id(engine.docker, pulled) == wanted
+        assert right.exec("ls", ".").split() == ["metrics"]
+        # From the registry itself, which runs on: the engine has the layers, and would not ask for them.
+        with Wire(right.host, "library/longshore", ADMIN) as wire:
+            manifest = json.loads(wire.manifest("copy"))
+            for descriptor in manifest["layers"]:
+                assert redirected(wire, descriptor["digest"])
 
 
 def test_the_health_check_fails_where_nothing_answers(engine: Engine, image: str) -> None:
@@ -178,9 +200,16 @@ def test_it_says_what_it_is(engine: Engine, image: str) -> None:
     assert (config["Entrypoint"], config["Cmd"]) == (["longshore"], ["serve"])
 
 
-def digest_of(docker: Client, name: str) -> str:
+def image_id(docker: Client, name: str) -> str:
     """An image's id, which is its config's digest."""
     return docker("image", "inspect", "--format", "{{.Id}}", name)
+
+
+def redirected(wire: Wire, digest: str) -> bool:
+    """Whether a blob's GET is sent to the bucket, and the bytes there are the blob."""
+    location = wire.request("GET", f"/v2/{wire.repository}/blobs/{digest}").expect(307).headers["Location"]
+    with urlopen(location, timeout=60) as answer:
+        return digest_of(iter(lambda: answer.read(1 << 20), b"")) == digest
 
 
 def ended(docker: Client, name: str) -> str:
