@@ -130,17 +130,17 @@ def running_cluster(
     tls: bool = False,
     settings: Mapping[str, str] | None = None,
     s3_endpoint: str | None = None,
-    database: str | None = None,
+    s3_port: int | None = None,
 ) -> Iterator[Cluster]:
     """Run a cluster of `count` nodes.
 
-    `s3_endpoint` and `database` are for nodes that reach those servers by way of something else, such as a
-    proxy that disturbs; {port} in them is the server's own.
+    `s3_endpoint` is for nodes that reach the S3 server by way of something that disturbs; that server then
+    listens on `s3_port`.
     """
     with contextlib.ExitStack() as stack:
         postgres = stack.enter_context(running_postgres())
         (folder / "s3").mkdir()
-        s3 = stack.enter_context(running(S3Server("minio", folder / "s3")))
+        s3 = stack.enter_context(running(S3Server("minio", folder / "s3", s3_port)))
         address, certificate = "127.0.0.1", None
         if tls:
             # Not loopback: there a Docker engine does not look at certificates.
@@ -150,7 +150,7 @@ def running_cluster(
             address = str(bridge.subnet[1])
             certificate = make_certificate(folder / "tls", address)
         shared = {
-            "LONGSHORE_DATABASE": database or postgres.create(),
+            "LONGSHORE_DATABASE": postgres.create(),
             "LONGSHORE_KEYS_SECRET": KEYS_SECRET,
             "LONGSHORE_STORAGE": f"s3://{BUCKET}/cluster",
             "LONGSHORE_S3_ENDPOINT": s3_endpoint or s3.endpoint,

@@ -25,8 +25,8 @@ REGION: Final = "us-east-1"
 class S3Server:
     """MinIO or versitygw with one bucket."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self.port = _free_port()
+    def __init__(self, kind: str, folder: Path, port: int | None = None) -> None:
+        self.port = port or _free_port()
         self.data = folder / "data"
         self.data.mkdir()
         self.endpoint = f"http://127.0.0.1:{self.port}"
