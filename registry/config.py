@@ -306,11 +306,6 @@ RULES = (
         _all_or_none("outside_issuer", "outside_audience", "outside_jwks"),
     ),
     Rule(
-        ("storage", "s3_endpoint"),
-        "blobs would not go to s3_endpoint; set storage to s3://bucket/prefix as well",
-        lambda settings: settings.s3_endpoint is None or is_s3(settings.storage),
-    ),
-    Rule(
         ("s3_encryption", "s3_kms_key"),
         "set s3_encryption to kms where s3_kms_key is set",
         lambda settings: settings.s3_kms_key is None or settings.s3_encryption == "kms",

@@ -22,7 +22,7 @@ from auth.keys import KeyDirectory
 from auth.passwords import Passwords
 from registry.config import Settings, is_s3
 from registry.shared_keys import SharedKeys
-from storage.blobs import BlobStore, Holds
+from storage.blobs import BlobStore, Holds, StoreUnavailable
 from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
@@ -132,6 +132,10 @@ def check_storage(settings: Settings) -> None:
     """
     storage = settings.storage
     if storage is None or not is_s3(storage):
+        if settings.s3_endpoint is not None:
+            raise StoreUnavailable(
+                "blobs would not go to s3_endpoint: set storage to s3://bucket/prefix as well"
+            )
         return
     from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
 

@@ -46,13 +46,17 @@ class Tls:
     key: Path
 
 
+def url_of(host: str, tls: Tls | None) -> str:
+    """Return where a proxy answers."""
+    return f"{'http' if tls is None else 'https'}://{host}"
+
+
 class Nginx:
     """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP without a certificate."""
 
-    def __init__(self, folder: Path, address: str, nodes: list[Server], tls: Tls | None = None) -> None:
-        self.port = free_port()
-        self.host = f"{address}:{self.port}"
-        self.url = f"{'http' if tls is None else 'https'}://{self.host}"
+    def __init__(self, folder: Path, host: str, nodes: list[Server], tls: Tls | None = None) -> None:
+        self.host = host
+        self.url = url_of(host, tls)
         self._folder = folder
         folder.mkdir()
         (folder / "longshore.conf").write_text(self._site(nodes, tls))
@@ -149,7 +153,9 @@ def running_cluster(
             bridge.up()
             address = str(bridge.subnet[1])
             certificate = make_certificate(folder / "tls", address)
+        host = f"{address}:{free_port()}"
         shared = {
+            "LONGSHORE_EXTERNAL_URL": url_of(host, certificate),
             "LONGSHORE_DATABASE": postgres.create(),
             "LONGSHORE_KEYS_SECRET": KEYS_SECRET,
             "LONGSHORE_STORAGE": f"s3://{BUCKET}/cluster",
@@ -168,9 +174,8 @@ def running_cluster(
         for number in range(count):
             (folder / f"node{number}").mkdir()
             nodes.append(Server(folder / f"node{number}", shared))
-        proxy = Nginx(folder / "nginx", address, nodes, certificate)
+        proxy = Nginx(folder / "nginx", host, nodes, certificate)
         for node in nodes:
-            node.environment["LONGSHORE_EXTERNAL_URL"] = proxy.url
             stack.enter_context(running(node))
         stack.enter_context(running(proxy))
         yield Cluster(nodes, proxy, postgres, s3, certificate)

@@ -206,6 +206,7 @@ HOST_WORDS = "an IP address or a host name, without a port"
 FILE_WORDS = "the path of a file that can be read, with ~ written out"
 JWKS_WORDS = "an https:// URL, an http:// URL of a loopback host, or the path of a file that can be read"
 PATH_WORDS = "a path, with ~ written out"
+DATABASE_WORDS = "a URL such as postgresql://user:password@host:5432/database"
 STORAGE_WORDS = "the path of a directory, with ~ written out, or s3://bucket/prefix"
 SERVICE_WORDS = "a name of letters, digits and . _ : -"
 PASSWORD_WORDS = "printable text of at least 8 characters"
@@ -230,6 +231,13 @@ WRONG = [
     ("data", "~/data", PATH_WORDS),
     ("data", "a\0b", PATH_WORDS),
     ("workers", "0", "a whole number from 1 to 256"),
+    ("database", "longshore.db", DATABASE_WORDS),
+    ("database", "mysql://user@host/db", DATABASE_WORDS),
+    ("database", "postgresql://host", DATABASE_WORDS),
+    ("database", "postgresql://host/d b", DATABASE_WORDS),
+    ("database_pool", "1", "a whole number from 2 to 200"),
+    ("database_timeout", "0", "a duration from 1s to 1h, in seconds or such as 30s, 10m, 12h or 7d"),
+    ("keys_secret", "short", "printable text of at least 32 characters"),
     ("external_url", "hub.test", ORIGIN_WORDS),
     ("external_url", "ftp://hub.test", ORIGIN_WORDS),
     ("external_url", "https://hub.test/v2", ORIGIN_WORDS),
@@ -371,12 +379,6 @@ def test_all_or_none_of_the_outside_issuer() -> None:
     ]
 
 
-def test_endpoint_of_s3_without_a_bucket() -> None:
-    [problem] = problems({"LONGSHORE_S3_ENDPOINT": "http://s3.test", "LONGSHORE_STORAGE": "/srv/blobs"})
-    assert problem.endswith("set storage to s3://bucket/prefix as well")
-    given_by({"LONGSHORE_S3_ENDPOINT": "http://s3.test", "LONGSHORE_STORAGE": "s3://bucket"})
-
-
 def test_key_of_kms_without_kms() -> None:
     [problem] = problems({"LONGSHORE_S3_KMS_KEY": "alias/blobs"})
     assert problem.endswith("set s3_encryption to kms where s3_kms_key is set")
@@ -482,7 +484,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_secrets_are_masked_everywhere() -> None:
     secret = "correct-horse-battery"
-    environ = {"LONGSHORE_ADMIN_PASSWORD": secret, "LONGSHORE_METRICS_TOKEN": secret}
+    environ = {
+        "LONGSHORE_ADMIN_PASSWORD": secret,
+        "LONGSHORE_METRICS_TOKEN": secret,
+        "LONGSHORE_DATABASE": f"postgresql://longshore:{secret}@db.test/hub",
+        "LONGSHORE_KEYS_SECRET": f"{secret}, and some more of it",
+    }
     loaded = given_by(environ)
     assert loaded.settings.admin_password is not None
     assert loaded.settings.admin_password.get_secret_value() == secret
@@ -494,7 +501,8 @@ def test_secrets_are_masked_everywhere() -> None:
     ]
     assert not any(secret in text for text in printed)
     masked = {row.name for row in rows(loaded) if row.value == MASK}
-    assert masked == {"admin_password", "metrics_token"} == {name for name in NAMES if is_secret(name)}
+    secrets = {"admin_password", "metrics_token", "database", "keys_secret"}
+    assert masked == secrets == {name for name in NAMES if is_secret(name)}
 
 
 def test_wrong_secrets_are_masked_in_errors() -> None:

@@ -15,6 +15,7 @@ from registry.cli.data import change, with_metadata
 from registry.config import Settings
 from registry.installation import (
     FIRST_ADMINISTRATOR,
+    check_storage,
     database_of,
     keys_of,
     make_data_directory,
@@ -23,6 +24,7 @@ from registry.installation import (
     passwords_of,
     prepare_database,
 )
+from storage.blobs import StoreUnavailable
 from storage.metadata import accounts
 from storage.metadata.databases import SqliteDatabase
 from storage.metadata.migrate import DatabaseTooNew
@@ -134,6 +136,13 @@ def test_those_that_start_together_agree_on_one_administrator(settings: Settings
         passwords = list(threads.map(lambda _: first_administrator(settings), range(4)))
     (password,) = [each for each in passwords if each is not None]
     assert logs_in(settings, password)
+
+
+def test_endpoint_of_s3_without_a_bucket(tmp_path: Path) -> None:
+    settings = installed_in(tmp_path, s3_endpoint="http://s3.test", storage="/srv/blobs")
+    with pytest.raises(StoreUnavailable, match="set storage to s3://bucket/prefix as well"):
+        check_storage(settings)
+    check_storage(installed_in(tmp_path, storage="/srv/blobs"))
 
 
 # -- the shared metrics ----------------------------------------------------------------------------------
