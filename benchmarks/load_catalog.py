@@ -301,6 +301,7 @@ async def store_configurations(data: Path, seed: int) -> Mapping[str, str]:
             key = f"benchmark-{number}"
             await store.stage(key)
             async with store.hold(key) as staged:
+                await staged.resume(0, None)
                 await staged.write(blob.content)
                 await staged.sync()
                 locations[blob.digest] = await staged.commit(Digest.parse(blob.digest))

@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import Problem, RegistryError, UploadError, blob_unknown, of_storage
-from storage.blobs import BlobMissing, StagedBusy, StoreFull
+from storage.blobs import BlobMissing, BlobTooLarge, StagedBusy, StoreFull, StoreUnavailable
 from storage.digest import Digest
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 
@@ -93,6 +93,8 @@ def test_upload_error_tells_where_to_go_on() -> None:
         (StoreFull(), Problem.STORE_FULL, False),
         (MetadataFull(), Problem.STORE_FULL, False),
         (MetadataUnavailable(), Problem.UNAVAILABLE, True),
+        (StoreUnavailable(), Problem.UNAVAILABLE, True),
+        (BlobTooLarge("a blob has at most 1 byte"), Problem.BODY_TOO_LARGE, False),
     ],
 )
 def test_failures_of_the_stores_are_in_the_table(error: Exception, problem: Problem, waits: bool) -> None:

@@ -436,6 +436,26 @@ async def test_row_that_moved_on_refuses_what_an_earlier_holder_says(stores: Sto
     assert await offset_of(registry, upload_id) == 2
 
 
+@pytest.mark.parametrize("moved", ["on", "away"])
+async def test_blob_of_an_upload_that_moved_is_not_named(stores: Stores, moved: str) -> None:
+    registry = LocalRegistry(stores.metadata, stores.store)
+    upload_id = await start(registry)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield CONTENT
+        # Whoever moved the row may also have dropped bytes.
+        now = datetime.now(UTC)
+        if moved == "on":
+            await stores.metadata.write(uploads.advance, upload_id, 2, None, None, since=0, now=now)
+        else:
+            await stores.metadata.write(uploads.remove, upload_id)
+
+    with refused(Problem.UPLOAD_UNKNOWN):
+        await registry.finish_upload(APP, upload_id, DIGEST, Chunk(parts()))
+    with refused(Problem.BLOB_UNKNOWN):
+        await registry.find_blob(APP, DIGEST)
+
+
 async def test_push_to_no_namespace_is_refused_before_its_bytes(data: Path, stores: Stores) -> None:
     stranger = LocalRegistry(stores.metadata, stores.store).acting_for(Identity(None, "ci", external=True))
     with refused(Problem.DENIED):

@@ -1,6 +1,7 @@
 """What was begun and left goes; what somebody still works on stays. Rows and files are set back in time."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,16 +19,19 @@ from registry.interface import Chunk
 from registry.jobs import sweep as sweeping
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry
-from storage.blobs import StagedMissing
+from storage.blobs import BlobStore, StagedMissing
 from storage.digest import Digest
 from storage.metadata import schema
 from storage.metadata.engine import Connection
+from storage.s3_parts import MIN_PART
 from tests.registry.accounts import add_account
 from tests.registry.content import body, name, push_blob, read_blob, refused
 from tests.registry.registries import Stores
 from tests.registry.stores import LateStore
+from tests.storage.servers import BUCKET, S3Server
 
 TTL: Final = 3600
+HOUR: Final = timedelta(hours=1)
 APP: Final = name("team/app")
 CONTENT: Final = b"content"
 
@@ -168,6 +172,25 @@ async def test_blobs_stay(data: Path, stores: Stores, local: LocalRegistry, swee
     set_back(data / "blobs" / "sha256" / digest.hex[:2] / digest.hex, TTL * 99)
     await sweep()
     assert await read_blob(local, APP, digest) == CONTENT
+
+
+@pytest.mark.e2e
+async def test_bucket_is_swept(stores: Stores, bucket: BlobStore, minio: S3Server) -> None:
+    registry = replace(stores, store=bucket).registry()
+    content = bytes(2 * MIN_PART)
+    digest = await push_blob(registry, APP, content + b"blob")
+    upload_id = await begin(registry, content + b"tail")
+    stray = "0123456789abcdef"
+    s3 = minio.client()
+    for key in (f"registry/blobs/{stray[:2]}/{stray}.0", f"registry/blobs/{upload_id[:2]}/{upload_id}.0"):
+        s3.create_multipart_upload(Bucket=BUCKET, Key=key)
+    s3.put_object(Bucket=BUCKET, Key=f"registry/uploads/{stray}.0", Body=b"tail")
+    assert await Sweep(stores.metadata, bucket, TTL).sweep_uploads(datetime.now(UTC) + HOUR) >= 2
+    multiparts = s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    assert not [each for each in multiparts if each["Key"].startswith("registry/")]
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET, Prefix="registry/uploads/")
+    assert await count(stores, "uploads") == 0
+    assert await read_blob(registry, APP, digest) == content + b"blob"
 
 
 async def test_sweeping_counts_what_it_removed(

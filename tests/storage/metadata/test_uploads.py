@@ -63,6 +63,63 @@ def test_advance_from_where_the_upload_no_longer_is_changes_nothing(db: Connecti
     assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=digest("five"))
 
 
+def test_state_goes_with_the_offset(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    assert uploads.advance(db, "one", 5, None, "after five", since=0, now=NOW)
+    assert not uploads.advance(db, "one", 3, None, "after three", since=0, now=NOW)
+    assert uploads.find(db, "one") == replace(UPLOAD, offset=5, digest=None, state="after five")
+
+
+def test_upload_is_finished_from_where_it_is(db: Connection) -> None:
+    for name in ("one", "two"):
+        uploads.add(db, replace(UPLOAD, id=name, offset=5), now=NOW)
+    assert not uploads.finish(db, "one", since=4)
+    assert uploads.find(db, "one") is not None
+    assert uploads.finish(db, "one", since=5)
+    assert not uploads.finish(db, "one", since=5)
+    assert uploads.find(db, "one") is None
+    assert uploads.find(db, "two") is not None
+
+
+def test_upload_is_held_by_one_until_it_is_let_go(db: Connection) -> None:
+    for name in ("one", "two"):
+        uploads.add(db, replace(UPLOAD, id=name), now=NOW)
+    until = NOW + SECOND
+    assert uploads.take_hold(db, "one", "ann", now=NOW, until=until) is True
+    for holder in ("ann", "ben"):
+        assert uploads.take_hold(db, "one", holder, now=NOW, until=until) is False
+    assert uploads.take_hold(db, "two", "ben", now=NOW, until=until) is True
+    uploads.release_hold(db, "one", "ben")
+    assert uploads.take_hold(db, "one", "ben", now=NOW, until=until) is False
+    uploads.release_hold(db, "one", "ann")
+    assert uploads.take_hold(db, "one", "ben", now=NOW, until=until) is True
+
+
+def test_hold_ends_by_itself_unless_it_is_renewed(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    uploads.take_hold(db, "one", "ann", now=NOW, until=NOW + SECOND)
+    assert uploads.renew_hold(db, "one", "ann", until=NOW + 3 * SECOND)
+    assert uploads.take_hold(db, "one", "ben", now=NOW + 2 * SECOND, until=NOW + 9 * SECOND) is False
+    assert uploads.take_hold(db, "one", "ben", now=NOW + 3 * SECOND, until=NOW + 9 * SECOND) is True
+    # Whoever comes late neither renews nor ends what another has by now.
+    assert not uploads.renew_hold(db, "one", "ann", until=NOW + 99 * SECOND)
+    uploads.release_hold(db, "one", "ann")
+    assert uploads.take_hold(db, "one", "ann", now=NOW + 4 * SECOND, until=NOW + 9 * SECOND) is False
+
+
+def test_unknown_upload_is_held_by_nobody(db: Connection) -> None:
+    assert uploads.take_hold(db, "one", "ann", now=NOW, until=NOW + SECOND) is None
+    assert not uploads.renew_hold(db, "one", "ann", until=NOW + SECOND)
+    uploads.release_hold(db, "one", "ann")
+
+
+def test_holding_changes_nothing_else(db: Connection) -> None:
+    uploads.add(db, UPLOAD, now=NOW)
+    uploads.take_hold(db, "one", "ann", now=NOW + SECOND, until=NOW + 9 * SECOND)
+    assert uploads.find(db, "one") == UPLOAD
+    assert list(uploads.untouched_since(db, NOW + SECOND)) == ["one"]
+
+
 def test_upload_is_removed_once(db: Connection) -> None:
     for name in ("one", "two"):
         uploads.add(db, replace(UPLOAD, id=name), now=NOW)
