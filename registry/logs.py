@@ -47,7 +47,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("alembic", "asyncio"):
+    for noisy in ("alembic", "asyncio", "boto3", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
 
 

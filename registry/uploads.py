@@ -6,6 +6,7 @@ changes either of them holds the upload, and has read the row since.
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -28,6 +29,7 @@ from storage.metadata.uploads import StoredUpload
 _RUNNING_DIGESTS: Final = 1024
 
 _ID_BYTES: Final = 16
+_ID: Final = re.compile(f"[0-9a-f]{{{2 * _ID_BYTES}}}")
 
 
 class Uploads:
@@ -61,7 +63,9 @@ class Uploads:
         Raises:
             RegistryError: UPLOAD_UNKNOWN.
         """
-        upload = await self._metadata.lookup(uploads.find, upload_id)
+        # What cannot be an id is not asked for: PostgreSQL takes no NUL, for one.
+        is_id = _ID.fullmatch(upload_id) is not None
+        upload = await self._metadata.lookup(uploads.find, upload_id) if is_id else None
         if upload is None or (upload.repository, upload.actor) != (repository, actor):
             raise RegistryError(Problem.UPLOAD_UNKNOWN)
         return upload
