@@ -10,10 +10,12 @@ DATA/
 import contextlib
 import errno
 import fcntl
+import multiprocessing
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -137,9 +139,15 @@ def check_storage(settings: Settings) -> None:
                 "blobs would not go to s3_endpoint: set storage to s3://bucket/prefix as well"
             )
         return
+    # In a process of its own: what boto3 leaves in memory would be in that of every worker.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
+        aside.submit(_check_place, _place_of(settings, storage)).result()
+
+
+def _check_place(place: "S3Place") -> None:
     from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
 
-    S3Client(_place_of(settings, storage)).check_now()
+    S3Client(place).check_now()
 
 
 def _place_of(settings: Settings, storage: str) -> "S3Place":

@@ -15,7 +15,7 @@ from typing import Final
 
 from storage.blobs import BlobReader, Holds, StagedBlob
 from storage.s3_client import S3Client, S3Place
-from storage.s3_parts import MIB, UPLOAD_MEMORY, PartPlan
+from storage.s3_parts import MIB, PartPlan
 from storage.s3_reader import S3Reader
 from storage.s3_upload import (
     BLOBS,
@@ -28,8 +28,10 @@ from storage.s3_upload import (
     upload_of,
 )
 
-# Bytes on their way to the store, of all uploads of a process: several at once each wait a little more.
-_IN_FLIGHT: Final = 24 * MIB
+# Memory of a process for all uploads, not counting the pieces that just arrive; and how much of it is for what
+# is on its way to the store, however many uploads there are.
+_MEMORY: Final = 48 * MIB
+_LEAST_SENT: Final = 16 * MIB
 
 
 class S3Store:
@@ -46,7 +48,7 @@ class S3Store:
         self._client = S3Client(place)
         self._holds = holds
         self._plan = plan
-        self._budget = Budget(min(_IN_FLIGHT, UPLOAD_MEMORY - plan.largest))
+        self._budget = Budget(max(_MEMORY, 2 * plan.largest), _LEAST_SENT)
         self._url_lifetime = url_lifetime
 
     async def prepare(self) -> None:

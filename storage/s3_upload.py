@@ -52,24 +52,38 @@ async def objects_of(client: S3Client, upload: str, prefix: str) -> Iterable[str
 
 
 class Budget:
-    """Bytes that are on their way to the store, of all uploads of a process together."""
+    """Bytes in memory for the uploads of a process: those being collected and those on their way.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._taken = 0
+    What comes from clients is always collected, up to a part for each upload; so the more uploads there are,
+    the fewer parts are on their way, though never fewer bytes than `least`, and one part in any case.
+    """
+
+    def __init__(self, size: int, least: int = 0) -> None:
+        self._size = size
+        self._least = least
+        self._collected = 0
+        self._sent = 0
         self._freed = asyncio.Condition()
 
-    async def take(self, size: int) -> None:
-        """Wait until there is room for so many bytes. One part always fits."""
-        async with self._freed:
-            await self._freed.wait_for(lambda: self._taken == 0 or self._taken + size <= self.size)
-            self._taken += size
+    def collect(self, size: int) -> None:
+        """Count bytes that are being collected; fewer than none where they are not any more."""
+        self._collected += size
 
-    async def give_back(self, size: int) -> None:
-        """Make room again."""
+    async def send(self, size: int) -> None:
+        """Wait until so many of the collected bytes may be on their way."""
         async with self._freed:
-            self._taken -= size
+            await self._freed.wait_for(lambda: self._has_room(size))
+            self._sent += size
+
+    async def settle(self, size: int) -> None:
+        """Make room again: so many bytes have arrived, or will not."""
+        async with self._freed:
+            self._sent -= size
             self._freed.notify_all()
+
+    def _has_room(self, size: int) -> bool:
+        room = max(self._size - self._collected, self._least)
+        return self._sent == 0 or self._sent + size <= room
 
 
 class S3Upload:
@@ -92,6 +106,7 @@ class S3Upload:
         """Objects that no state names any more."""
         self._committed: str | None = None
         self._sending: set[asyncio.Task[None]] = set()
+        self._collected = 0
         self._start(UploadState())
 
     def _start(self, state: UploadState) -> None:
@@ -103,6 +118,7 @@ class S3Upload:
         self._tail = state.tail
         """The object with exactly the bytes behind the parts, if there is one."""
         self._tail_size = state.size - self._plan.length(len(state.etags))
+        self._collect(-self._collected)
         self._behind: list[memoryview] = []
         """The bytes behind the parts, unless they are only in the tail."""
         self._is_behind_here = not state.tail
@@ -140,6 +156,7 @@ class S3Upload:
             piece, view = view[:room], view[room:]
             self._behind.append(piece)
             self._tail_size += len(piece)
+            self._collect(len(piece))
             if len(piece) == room:
                 await self._send_part()
 
@@ -209,6 +226,7 @@ class S3Upload:
         they replaced is dropped. Else it may say either.
         """
         await self._settle()
+        self._collect(-self._collected)
         unneeded = self._unneeded if is_done else set(self._kept.superseded)
         with contextlib.suppress(BlobStoreError):  # the sweep, or the next request, finds it
             for key, multipart in self._begun:
@@ -222,12 +240,18 @@ class S3Upload:
         number = len(self._etags) + 1
         if number > MAX_PARTS:
             raise self._too_large()
-        self._behind = await self._get_behind()
-        self._is_behind_here = True
+        if not self._is_behind_here:
+            self._behind = await self._get_behind()
+            self._is_behind_here = True
+            self._collect(self._tail_size)
         if self._tail:
             self._replaced.append(self._tail)
             self._tail = ""
         return self._plan.size(number) - self._tail_size
+
+    def _collect(self, size: int) -> None:
+        self._collected += size
+        self._budget.collect(size)
 
     async def _send_part(self) -> None:
         part = Pieces(self._behind)
@@ -236,7 +260,8 @@ class S3Upload:
             self._multipart = await self._client.begin(key)
             self._key = key
             self._begun.add((key, self._multipart))
-        await self._budget.take(len(part))
+        await self._budget.send(len(part))
+        self._collect(-len(part))
         self._etags.append("")
         self._behind, self._tail_size = [], 0
         sending = asyncio.create_task(self._put_part(len(self._etags), part))
@@ -250,7 +275,7 @@ class S3Upload:
         except BaseException as error:  # noqa: BLE001 - told to whoever writes or syncs next
             self._fail(error)
         finally:
-            await self._budget.give_back(len(part))
+            await self._budget.settle(len(part))
 
     async def _settle(self) -> None:
         """Return when no part is on its way, whether they arrived or not."""
