@@ -28,8 +28,8 @@ from storage.s3_upload import (
     upload_of,
 )
 
-# Memory of a process for all uploads, not counting the pieces that just arrive; and how much of it is for what
-# is on its way to the store, however many uploads there are.
+# Memory of a process for all uploads, not counting the pieces that just arrive; and how much of it is for
+# what is on its way to the store, however many uploads there are.
 _MEMORY: Final = 48 * MIB
 _LEAST_SENT: Final = 16 * MIB
 

@@ -52,7 +52,7 @@ async def objects_of(client: S3Client, upload: str, prefix: str) -> Iterable[str
 
 
 class Budget:
-    """Bytes in memory for the uploads of a process: those being collected and those on their way.
+    """Bytes in memory for the uploads of a process: parts that are collected, and parts on their way.
 
     What comes from clients is always collected, up to a part for each upload; so the more uploads there are,
     the fewer parts are on their way, though never fewer bytes than `least`, and one part in any case.
@@ -66,11 +66,11 @@ class Budget:
         self._freed = asyncio.Condition()
 
     def collect(self, size: int) -> None:
-        """Count bytes that are being collected; fewer than none where they are not any more."""
+        """Keep room for a part that an upload is going to collect; with a minus, no more."""
         self._collected += size
 
     async def send(self, size: int) -> None:
-        """Wait until so many of the collected bytes may be on their way."""
+        """Wait until so many bytes may be on their way."""
         async with self._freed:
             await self._freed.wait_for(lambda: self._has_room(size))
             self._sent += size
@@ -106,7 +106,7 @@ class S3Upload:
         """Objects that no state names any more."""
         self._committed: str | None = None
         self._sending: set[asyncio.Task[None]] = set()
-        self._collected = 0
+        self._collecting = 0
         self._start(UploadState())
 
     def _start(self, state: UploadState) -> None:
@@ -118,7 +118,6 @@ class S3Upload:
         self._tail = state.tail
         """The object with exactly the bytes behind the parts, if there is one."""
         self._tail_size = state.size - self._plan.length(len(state.etags))
-        self._collect(-self._collected)
         self._behind: list[memoryview] = []
         """The bytes behind the parts, unless they are only in the tail."""
         self._is_behind_here = not state.tail
@@ -151,12 +150,14 @@ class S3Upload:
 
     async def _write(self, data: bytes) -> None:
         view = memoryview(data)
+        if view and not self._collecting:
+            self._collecting = self._plan.largest
+            self._budget.collect(self._collecting)
         while view:
             room = await self._make_room()
             piece, view = view[:room], view[room:]
             self._behind.append(piece)
             self._tail_size += len(piece)
-            self._collect(len(piece))
             if len(piece) == room:
                 await self._send_part()
 
@@ -226,7 +227,7 @@ class S3Upload:
         they replaced is dropped. Else it may say either.
         """
         await self._settle()
-        self._collect(-self._collected)
+        self._budget.collect(-self._collecting)
         unneeded = self._unneeded if is_done else set(self._kept.superseded)
         with contextlib.suppress(BlobStoreError):  # the sweep, or the next request, finds it
             for key, multipart in self._begun:
@@ -243,15 +244,10 @@ class S3Upload:
         if not self._is_behind_here:
             self._behind = await self._get_behind()
             self._is_behind_here = True
-            self._collect(self._tail_size)
         if self._tail:
             self._replaced.append(self._tail)
             self._tail = ""
         return self._plan.size(number) - self._tail_size
-
-    def _collect(self, size: int) -> None:
-        self._collected += size
-        self._budget.collect(size)
 
     async def _send_part(self) -> None:
         part = Pieces(self._behind)
@@ -261,7 +257,6 @@ class S3Upload:
             self._key = key
             self._begun.add((key, self._multipart))
         await self._budget.send(len(part))
-        self._collect(-len(part))
         self._etags.append("")
         self._behind, self._tail_size = [], 0
         sending = asyncio.create_task(self._put_part(len(self._etags), part))
