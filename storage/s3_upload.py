@@ -226,8 +226,8 @@ class S3Upload:
         Where the request was done as it should, its row says what the last state or the blob is, and what
         they replaced is dropped. Else it may say either.
         """
-        await self._settle()
         self._budget.collect(-self._collecting)
+        await self._settle()
         unneeded = self._unneeded if is_done else set(self._kept.superseded)
         with contextlib.suppress(BlobStoreError):  # the sweep, or the next request, finds it
             for key, multipart in self._begun:
