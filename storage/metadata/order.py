@@ -14,11 +14,13 @@ Key = tuple[Any, ...]
 
 _C = repositories.c
 _PUSHED: Final = type_coerce(_C.last_pushed_at, BigInteger)
+# A cursor may come from anybody: whatever number it holds is compared.
+_STARS: Final = type_coerce(_C.star_count, BigInteger)
 
 # Ties of numbers go to the greater of the next one: so one index, read backwards, is the whole order.
 _COLUMNS: Final[dict[Order, tuple[ColumnElement[Any], ...]]] = {
-    "stars": (_C.star_count, _C.pull_count, _C.name),
-    "pulls": (_C.pull_count, _C.star_count, _C.name),
+    "stars": (_STARS, _C.pull_count, _C.name),
+    "pulls": (_C.pull_count, _STARS, _C.name),
     "pushed": (_PUSHED, _C.name),
     "name": (_C.name,),
 }

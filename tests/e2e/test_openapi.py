@@ -77,10 +77,12 @@ SCHEMA = schemathesis.openapi.from_path(
 BUILDING, REMOVING = SCHEMA.exclude(method="DELETE"), SCHEMA.include(method="DELETE")
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A server with content whose tokens last as long as the tests."""
     settings = {"LONGSHORE_TOKEN_LIFETIME": "1d", "LONGSHORE_LOG_LEVEL": "error"}
+    if request.param == "postgresql":
+        settings["LONGSHORE_DATABASE"] = request.getfixturevalue("postgres").create()
     with running(Server(tmp_path_factory.mktemp("openapi"), settings)) as server:
         yield seed(server)
 

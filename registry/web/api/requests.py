@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BODY: Final = 256 * 1024
 
 _MAX_NAME: Final = 256
-_MAX_ID: Final = 2**63 - 1
+_MAX_ID: Final = 2**31 - 1
 
 # What nothing is ever the version of: for tags that are not ours.
 _NO_VERSION: Final = 0
@@ -98,7 +98,7 @@ def digest_in(request: web.Request) -> Digest:
 def id_in(request: web.Request) -> int:
     """Return the number in the path."""
     text = request.match_info["id"]
-    if not re.fullmatch("[1-9][0-9]{0,18}", text) or int(text) > _MAX_ID:
+    if not re.fullmatch("[1-9][0-9]{0,9}", text) or int(text) > _MAX_ID:
         raise RegistryError(Problem.NOT_HERE)
     return int(text)
 

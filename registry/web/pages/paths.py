@@ -12,7 +12,7 @@ from registry.web.pages.shell import see_other
 from storage.digest import Digest
 
 _MAX_NAME: Final = 256
-_MAX_DIGITS: Final = 18
+_MAX_DIGITS: Final = 10
 
 
 def repository_in(request: web.Request) -> RepositoryName:

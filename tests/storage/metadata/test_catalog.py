@@ -146,3 +146,11 @@ def test_stars_are_counted_once_each(db: Connection) -> None:
     for _ in range(2):
         stars.remove(db, ann, app)
     assert (count(), stars.has(db, ann, app), stars.has(db, ben, app)) == (1, False, True)
+
+
+@pytest.mark.parametrize("sort", ["stars", "pulls", "pushed"])
+def test_cursor_of_numbers_that_no_repository_has(db: Connection, sort: Order) -> None:
+    add_repository(db, "library/app")
+    huge = 2**63 - 1
+    key = (huge, "zz") if sort == "pushed" else (huge, huge, "zz")
+    assert [card.name for card in order.read(db, [], sort, key, 10)] == ["library/app"]
