@@ -43,6 +43,7 @@ from registry.web.pages.public import PublicPages
 from registry.web.pages.reference import Reference
 from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
+from registry.web.recall import Recall, RecallingRunner
 from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
 from storage.blobs import StoreUnavailable
@@ -62,6 +63,8 @@ _KEEP_ALIVE: Final = 120
 # Where refusals are documents, and not pages for people.
 _FOR_PROGRAMS: Final = ("/v1/", "/v2", "/token", "/.well-known/", "/healthz", "/readyz", "/metrics")
 
+RECALL: Final = web.AppKey("recall", Recall)
+
 # What is read from a socket at once. Large bodies are the point of a registry.
 _READ_SIZE: Final = 256 * 1024
 
@@ -75,8 +78,9 @@ async def make_runner(
 ) -> web.AppRunner:
     """Return what serves one process's requests; the database is migrated and the keys exist."""
     app = await make_app(settings, metrics_directory, sources)
-    return web.AppRunner(
+    return RecallingRunner(
         app,
+        app[RECALL],
         access_log=None,  # registry.web.observe writes one line for each request
         keepalive_timeout=_KEEP_ALIVE,
         auto_decompress=False,  # blobs are stored as they come, whatever Content-Encoding says
@@ -125,6 +129,7 @@ async def make_app(
     }
     errors = error_middleware(origins, settings.service, surfaces)
     app = web.Application(middlewares=[operation.middleware(), errors])
+    app[RECALL] = Recall(metadata, operation)
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
     limits = Limits(settings.manifest_limit, settings.page_limit)

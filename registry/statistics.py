@@ -1,9 +1,12 @@
 """Pulls and pushes, counted in memory and written every few seconds: a pull costs no write."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -15,7 +18,7 @@ from storage.metadata import statistics
 from storage.metadata.engine import Connection, Metadata, MetadataFull, MetadataUnavailable
 from storage.metadata.statistics import Count, Day, TagCount
 
-__all__ = ["Day", "Statistics", "TagCount"]
+__all__ = ["Day", "Statistics", "TagCount", "noted"]
 
 # Seconds between two writes of what was counted.
 _INTERVAL: Final = 5.0
@@ -29,6 +32,19 @@ _BATCH: Final = 200
 _log = structlog.stdlib.get_logger("longshore.statistics")
 
 _Key = tuple[str, str, date]
+
+_noted: Final[ContextVar["list[Callable[[], None]] | None"]] = ContextVar("noted", default=None)
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Sequence[Callable[[], None]]]:
+    """Collect what is counted in the block: calls that count the same once more."""
+    calls: list[Callable[[], None]] = []
+    token = _noted.set(calls)
+    try:
+        yield calls
+    finally:
+        _noted.reset(token)
 
 
 @dataclass(slots=True)
@@ -63,14 +79,26 @@ class Statistics:
         """Count a manifest that was sent."""
         now = _now()
         self._note((repository, reference, now.date()), _Tally(pulls=1, pulled_at=now))
+        self._tell(self.note_pull, repository, reference)
 
     def note_check(self, repository: RepositoryName, reference: Reference) -> None:
         """Count somebody who only asked what a reference means."""
         self._note((repository, reference, _now().date()), _Tally(checks=1))
+        self._tell(self.note_check, repository, reference)
 
     def note_push(self, repository: RepositoryName, reference: Reference) -> None:
         """Count a tag that was set."""
         self._note((repository, reference, _now().date()), _Tally(pushes=1))
+
+    def _tell(
+        self,
+        note: Callable[[RepositoryName, Reference], None],
+        repository: RepositoryName,
+        reference: Reference,
+    ) -> None:
+        calls = _noted.get()
+        if calls is not None:
+            calls.append(partial(note, repository, reference))
 
     def _note(self, key: _Key, tally: _Tally) -> None:
         known = self._counts.get(key)

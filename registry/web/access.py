@@ -27,6 +27,9 @@ _ACTIONS: Final[dict[Action, frozenset[str]]] = {
 SUBJECT: Final = web.RequestKey("subject", str)
 """Who is asking, for the log; "" for an anonymous caller."""
 
+TOKEN_ENDS: Final = web.RequestKey("token_ends", int)
+"""When the caller's token expires, in seconds since the epoch; not there without a token."""
+
 _CATALOG: Final = Access("registry", "catalog", frozenset({"*"}))
 _SEARCH: Final = Access("registry", "catalog", frozenset({"search"}))
 
@@ -92,6 +95,8 @@ class Gate:
         token = self._read_token(request)
         identity = ANONYMOUS if token is None else await self._identify(token)
         request[SUBJECT] = identity.name
+        if token is not None:
+            request[TOKEN_ENDS] = token.expires_at
         access = RequestAccess(self._accounts, identity, token)
         return Authorized(self._registry.acting_for(identity), access)
 

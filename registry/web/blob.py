@@ -54,6 +54,16 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
     return None if len(ranges) > _MAX_RANGES or sum(map(len, ranges)) > size else ranges
 
 
+async def whole_blob(blob: Blob, headers: Mapping[str, str]) -> web.Response:
+    """Return a small blob as a response, and close it."""
+    descriptor = blob.descriptor
+    try:
+        body = b"".join([data async for data in blob.reader.read(0, descriptor.size)])
+    finally:
+        await blob.reader.close()
+    return web.Response(body=body, headers=headers, content_type=descriptor.media_type)
+
+
 class BlobResponse(web.StreamResponse):
     """The bytes of an open blob. Nothing is compressed or re-encoded, so the kernel can send them."""
 

@@ -153,9 +153,7 @@ class Operation:
 
         @web.middleware
         async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
-            sent_id = request.headers.get("X-Request-ID", "")
-            request[_ID] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
-            structlog.contextvars.bind_contextvars(request_id=request[_ID])
+            structlog.contextvars.bind_contextvars(request_id=self.identify(request))
             started = time.perf_counter()
             with self._metrics.in_flight.track_inprogress():
                 response: web.StreamResponse | None = None
@@ -167,12 +165,30 @@ class Operation:
 
         return observe
 
+    def identify(self, request: web.Request) -> str:
+        """Give the request an id, its own if it has a good one, and return it."""
+        sent_id = request.headers.get("X-Request-ID", "")
+        request[_ID] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
+        return request[_ID]
+
     def _record(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
         # Without a response the client went away before it had one.
         status = 499 if response is None else response.status
-        sent = _size_of(request, response)
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "none"
+        self.record(request, route, status, _size_of(request, response), seconds, request.get(SUBJECT, ""))
+
+    def record(
+        self,
+        request: web.Request,
+        route: str,
+        status: int,
+        sent: int,
+        seconds: float,
+        subject: str,
+        **more: str,
+    ) -> None:
+        """Count and log a request: `sent` bytes of body, after `seconds`; `more` goes into the log."""
         self._metrics.requests.labels(request.method, route, str(status)).inc()
         self._metrics.seconds.labels(request.method, route).observe(seconds)
         self._metrics.received.inc(request.content_length or 0)
@@ -184,9 +200,10 @@ class Operation:
             status=status,
             ms=round(seconds * 1000, 1),
             sent=sent,
-            subject=request.get(SUBJECT) or None,
+            subject=subject or None,
             client=self._origins.client_address(request),
             agent=request.headers.get("User-Agent"),
+            **more,
         )
 
 

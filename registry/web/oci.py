@@ -24,8 +24,9 @@ from registry.names import (
     parse_tag,
 )
 from registry.web.access import Gate
-from registry.web.blob import BlobResponse, RangeNotSatisfiable, parse_ranges
+from registry.web.blob import BlobResponse, RangeNotSatisfiable, parse_ranges, whole_blob
 from registry.web.body import limit_body, stream_body
+from registry.web.recall import MAX_BODY, keep
 from storage.digest import DEFAULT_ALGORITHM, Digest, InvalidDigest, check_algorithm
 
 # More `tag` parameters than this are refused (the specification asks for 10 at least).
@@ -98,6 +99,7 @@ class Distribution:
         if _is_unmodified(request, descriptor.digest):
             return web.Response(status=304, headers=headers)
         headers["Content-Length"] = str(descriptor.size)
+        keep(request)
         return web.Response(headers=headers, content_type=descriptor.media_type)
 
     async def get_manifest(self, request: web.Request) -> web.StreamResponse:
@@ -111,6 +113,7 @@ class Distribution:
                 return web.Response(status=304, headers=_manifest_headers(request, descriptor))
         manifest = await registry.get_manifest(name, reference)
         headers = _manifest_headers(request, manifest.descriptor)
+        keep(request)
         return web.Response(
             body=manifest.content, headers=headers, content_type=manifest.descriptor.media_type
         )
@@ -158,6 +161,7 @@ class Distribution:
         if _is_unmodified(request, descriptor.digest):
             return web.Response(status=304, headers=headers)
         headers["Content-Length"] = str(descriptor.size)
+        keep(request)
         return web.Response(headers=headers, content_type=descriptor.media_type)
 
     async def get_blob(self, request: web.Request) -> web.StreamResponse:
@@ -177,7 +181,11 @@ class Distribution:
         except RangeNotSatisfiable:
             await blob.reader.close()
             raise
-        response = BlobResponse(blob, ranges, _blob_headers(request, blob.descriptor))
+        headers = _blob_headers(request, blob.descriptor)
+        if ranges is None and blob.descriptor.size <= MAX_BODY:
+            keep(request)
+            return await whole_blob(blob, headers)
+        response = BlobResponse(blob, ranges, headers)
         await response.send(request)
         return response
 
@@ -247,6 +255,7 @@ class Distribution:
         name, limit = _name(request), self._page_limit(request)
         page = await registry.list_tags(name, last=request.query.get("last", ""), limit=limit)
         body = {"name": request.match_info["name"], "tags": list(page.items)}
+        keep(request)
         return web.json_response(body, headers=_link(request, page, limit))
 
     async def list_repositories(self, request: web.Request) -> web.StreamResponse:

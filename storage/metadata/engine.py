@@ -53,6 +53,12 @@ class Metadata(Protocol):
         database. Whoever is cancelled waits for a write that has begun: what it holds covers the whole write.
         """
 
+    def version(self) -> int | None:
+        """Return a number that is another one after each commit, whoever makes it; at once.
+
+        None where nothing tells that for little: then nothing may be concluded.
+        """
+
     async def close(self) -> None:
         """Finish the writes that were asked for and close every connection."""
 

@@ -91,6 +91,10 @@ class PostgresMetadata:
             await asyncio.wait([writing])
             raise
 
+    def version(self) -> int | None:
+        """Return None: another node's commit takes a question to the server to be known."""
+        return None
+
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()

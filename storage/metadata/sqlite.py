@@ -85,6 +85,17 @@ class SqliteMetadata:
                 await asyncio.gather(written, return_exceptions=True)
             raise
 
+    def version(self) -> int | None:
+        """Return what SQLite counts of others' commits: the connection of lookups itself never writes."""
+        driver = self._lookups.connection.driver_connection
+        if not isinstance(driver, sqlite3.Connection):
+            return None
+        try:
+            number: int = driver.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:
+            return None
+        return number
+
     async def close(self) -> None:
         """Finish the writes that were asked for and close every connection."""
         await asyncio.to_thread(self._writer.close)

@@ -1,0 +1,2 @@
+-- wrk with HEAD in the place of GET.
+wrk.method = "HEAD"
