@@ -39,7 +39,7 @@ FIRST_ADMINISTRATOR: Final = "admin"
 _PASSWORD_BYTES: Final = 15
 
 
-def database_of(settings: Settings) -> Database:
+def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
     """Return where the metadata is."""
     if settings.database is None:
         return SqliteDatabase(settings.data / "longshore.db")
@@ -123,7 +123,7 @@ def store_of(settings: Settings, holds: Holds) -> BlobStore:
 
     plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
     lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
-    return S3Store(_place_of(settings, storage), holds, plan, url_lifetime=lifetime)
+    return S3Store(place_of(settings, storage), holds, plan, url_lifetime=lifetime)
 
 
 def check_storage(settings: Settings) -> None:
@@ -141,7 +141,7 @@ def check_storage(settings: Settings) -> None:
         return
     # In a process of its own: what boto3 leaves in memory would be in that of every worker.
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
-        aside.submit(_check_place, _place_of(settings, storage)).result()
+        aside.submit(_check_place, place_of(settings, storage)).result()
 
 
 def _check_place(place: "S3Place") -> None:
@@ -150,7 +150,8 @@ def _check_place(place: "S3Place") -> None:
     S3Client(place).check_now()
 
 
-def _place_of(settings: Settings, storage: str) -> "S3Place":
+def place_of(settings: Settings, storage: str) -> "S3Place":
+    """Return the bucket of an s3:// URL, and how the settings say to get there."""
     from storage.s3_client import S3Place  # noqa: PLC0415 - see store_of()
 
     bucket, _, prefix = storage.removeprefix("s3://").partition("/")

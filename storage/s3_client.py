@@ -109,11 +109,11 @@ class S3Client:
         self._place = place
         self._prefix = f"{place.prefix}/" if place.prefix else ""
         session = boto3.session.Session(region_name=place.region)
-        self._s3 = _open(session, place, place.endpoint)
+        self._s3 = connect(session, place, place.endpoint)
         public = place.public_endpoint
-        self._public = self._s3 if public is None else _open(session, place, public)
+        self._public = self._s3 if public is None else connect(session, place, public)
         self._threads = ThreadPoolExecutor(place.threads, thread_name_prefix="s3")
-        self._encryption = _encryption(place)
+        self._encryption = encryption_of(place)
 
     async def check(self) -> None:
         """Do as `check_now` does, in a thread."""
@@ -201,10 +201,10 @@ class S3Client:
         """Return a URL under which anybody can get the object for some seconds."""
         # Not among the threads of the store: what it takes is some arithmetic, and now and then credentials.
         sign = functools.partial(self._public.generate_presigned_url, "get_object", ExpiresIn=seconds)
-        return str(await asyncio.to_thread(_translated, sign, Params=self._at(key)))
+        return str(await asyncio.to_thread(translated, sign, Params=self._at(key)))
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call_with = functools.partial(_translated, call, *args, **kwargs)
+        call_with = functools.partial(translated, call, *args, **kwargs)
         running = asyncio.get_running_loop().run_in_executor(self._threads, call_with)
         try:
             return await asyncio.shield(running)
@@ -273,7 +273,8 @@ class S3Client:
         return key.removeprefix(self._prefix)
 
 
-def _open(session: boto3.session.Session, place: S3Place, endpoint: str | None) -> Any:
+def connect(session: boto3.session.Session, place: S3Place, endpoint: str | None) -> Any:
+    """Return boto3's client for a place, by way of an endpoint."""
     usual = "auto" if place.endpoint is None else "path"
     style = usual if place.path_style is None else "path" if place.path_style else "virtual"
     config = Config(
@@ -293,7 +294,8 @@ def _open(session: boto3.session.Session, place: S3Place, endpoint: str | None) 
     return session.client("s3", region_name=region, endpoint_url=endpoint, verify=verify, config=config)
 
 
-def _encryption(place: S3Place) -> dict[str, str]:
+def encryption_of(place: S3Place) -> dict[str, str]:
+    """Return what an object's writer asks for."""
     if place.encryption == "s3":
         return {"ServerSideEncryption": "AES256"}
     if place.encryption == "kms":
@@ -306,7 +308,12 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call, and tell failures in the store's words.
+
+    Raises:
+        BlobStoreError: what the store answered, or that it did not.
+    """
     try:
         return call(*args, **kwargs)
     except ClientError as error:

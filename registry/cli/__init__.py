@@ -2,6 +2,7 @@
 
 import click
 
+from registry.cli.doctor import doctor
 from registry.cli.keys import key
 from registry.cli.move import move
 from registry.cli.organizations import org
@@ -17,7 +18,7 @@ from registry.cli.users import user
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[serve, user, org, team, robot, token, grant, repo, key, move, config],
+    commands=[serve, user, org, team, robot, token, grant, repo, key, move, doctor, config],
 )
 @click.version_option(package_name="longshore")
 def main() -> None:

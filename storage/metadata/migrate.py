@@ -1,5 +1,6 @@
 """Bring a database to the schema of this program."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +35,10 @@ def migrate_sqlite(path: Path) -> None:
 
 def migrate(db: Connection) -> None:
     """Apply the migrations that `db` lacks, in the transaction that is under way there."""
-    config = Config()
-    # Not "%": the path may hold what the configuration's parser would interpolate.
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config = _config()
     config.attributes["connection"] = db
     scripts = ScriptDirectory.from_config(config)
-    found = MigrationContext.configure(db).get_current_revision()
+    found = revision_of(db)
     if found == scripts.get_current_head():
         return
     if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
@@ -48,3 +47,21 @@ def migrate(db: Connection) -> None:
             "it was last used by a newer one. Start that version, or restore a backup from before it."
         )
     command.upgrade(config, "head")
+
+
+def revision_of(db: Connection) -> str | None:
+    """Return the revision that the database is at; None for one without our schema."""
+    return MigrationContext.configure(db).get_current_revision()
+
+
+def revisions() -> Sequence[str]:
+    """Return the revisions that this program knows, its own first."""
+    scripts = ScriptDirectory.from_config(_config())
+    return [script.revision for script in scripts.walk_revisions()]
+
+
+def _config() -> Config:
+    config = Config()
+    # Not "%": the path may hold what the configuration's parser would interpolate.
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config
