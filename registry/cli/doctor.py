@@ -23,7 +23,7 @@ from registry.config import Loaded, Settings
 def doctor(loaded: Loaded, as_json: bool) -> None:
     """Check the deployment that the settings describe, and say what to do where it is not right.
 
-    The server is to be running. Nothing is changed, and nothing is left behind. The exit code is 1 where there
+    The server is to be running. Nothing is changed, and nothing is left behind. The exit code is 1 if there
     is a fault, and 0 otherwise, with warnings too.
     """
     findings = asyncio.run(_examine_all(loaded.settings))

@@ -101,6 +101,9 @@ def find_damage(path: Path, seconds: float) -> str | None:
         timer = threading.Timer(seconds, db.interrupt)
         timer.daemon = True
         timer.start()
+        # Between two pages an older SQLite asks for the one only, and between two rows for the other.
+        until = time.monotonic() + seconds
+        db.set_progress_handler(lambda: time.monotonic() > until, 1000)
         try:
             (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:

@@ -68,10 +68,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "repo delete": ("alice/app", "--yes"),
     "repo visibility": ("alice/app", "public"),
     "key rotate": (),
+    "doctor": (),
     "config": (),
 }
 ENDING = [name for name in COMMANDS if name != "serve"]
-USING_DATA = [name for name in ENDING if name != "config"]
+USING_DATA = [name for name in ENDING if name not in ("config", "doctor")]
 USING_DATABASE = [name for name in USING_DATA if name != "key rotate"]
 
 

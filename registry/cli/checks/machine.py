@@ -29,22 +29,20 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 def check_machine(settings: Settings) -> Sequence[Finding]:
     """Look at the directories of the settings."""
-    if not settings.data.is_dir():
-        found = (
-            f"{settings.data} is not a directory" if settings.data.exists() else f"{settings.data} is missing"
-        )
-        advice = "the first start makes it; if there was one, say where it is: --data"
-        missing = [warning(_PERMISSIONS, found, advice)]
-    else:
-        missing = []
     directories = list(_directories(settings))
     least = _LEAST if _keeps_here(settings) else _LEAST_ASIDE
     return [
-        *missing,
+        *_missing(settings.data),
         *(finding for each in _by_file_system(directories) for finding in check_space(each, least)),
         *(finding for each in directories for finding in check_permissions(each)),
         *check_key_files(settings),
     ]
+
+
+def _missing(data: Path) -> Iterator[Finding]:
+    if not data.is_dir():
+        found = f"{data} is {'no directory' if data.exists() else 'missing'}"
+        yield warning(_PERMISSIONS, found, "the first start makes it; if there was one, name it with --data")
 
 
 def check_space(directory: Path, least: int) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ _INTEGRITY_SECONDS: Final = 20
 def check_sqlite(path: Path) -> Sequence[Finding]:
     """Look at the file and where it is."""
     if not path.exists():
-        advice = "the first start makes it; if there was one, say where it is: --data"
+        advice = "the first start makes it; if there was one, name its directory with --data"
         return [warning(DATABASE, f"{path} is missing", advice)]
     return list(_findings(path))
 

@@ -1,0 +1,427 @@
+"""`longshore doctor` on one machine: what it finds, what it says to do, and that it leaves nothing behind."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth.keys import KeyDirectory
+from registry.cli.checks import machine
+from registry.cli.checks.configuration import check_settings
+from registry.cli.checks.findings import Check, Finding, Result, aside, clock_finding, examine, ok
+from registry.cli.checks.machine import check_machine, judge_space
+from registry.cli.checks.postgres import judge_connections, judge_round_trip, judge_version
+from registry.cli.checks.schema import judge_revision
+from registry.cli.checks.sqlite_file import (
+    check_integrity,
+    check_sqlite,
+    file_system_of,
+    judge_file_system,
+    judge_sync,
+)
+from registry.config import Settings
+from registry.installation import prepare_database
+from storage.metadata.probes import PostgresFacts
+from tests.registry.commands import isolate, run
+
+GIB = 1024**3
+LONG_SECRET = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    isolate(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory as the first start leaves it."""
+    settings = Settings.model_validate({"data": tmp_path / "data"})
+    prepare_database(settings)
+    KeyDirectory(settings.data / "keys").ensure("ES256")
+    return settings.data
+
+
+def settings_of(**values: Any) -> Settings:
+    return Settings.model_validate(values)
+
+
+def told(findings: Sequence[Finding], words: str) -> Finding:
+    """Return the one finding with these words; what is not right comes with advice."""
+    assert all(each.advice for each in findings if each.result != "ok")
+    (found,) = [each for each in findings if words in each.found]
+    return found
+
+
+def files_in(folder: Path) -> set[Path]:
+    # Opening the database makes and removes files beside it.
+    return {path for path in folder.rglob("*") if path.suffix not in (".db-wal", ".db-shm")}
+
+
+# -- the command -----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:
+    result = run("doctor", port="1")
+    assert result.exit_code == 0
+    assert "0 faults" in result.stdout
+    assert "longshore.db is missing" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_table_says_what_to_do_and_nothing_is_left(data: Path, tmp_path: Path) -> None:
+    before = files_in(tmp_path)
+    data.chmod(0o755)
+    result = run("doctor", port="1")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if "mode 0755" in line]
+    assert line.startswith("permissions")
+    assert "warning" in line
+    assert "chmod 700 data" in line
+    assert files_in(tmp_path) == before
+
+
+def test_a_fault_is_the_exit_code(data: Path) -> None:
+    data.chmod(0o777)
+    result = run("doctor", "--json", port="1")
+    assert result.exit_code == 1
+    faults = [each for each in json.loads(result.stdout)["findings"] if each["result"] == "fault"]
+    assert [(each["check"], each["advice"]) for each in faults] == [("permissions", "chmod 700 data")]
+
+
+def test_json_says_what_the_table_says(data: Path) -> None:
+    findings = json.loads(run("doctor", "--json", port="1").stdout)["findings"]
+    assert {frozenset(each) for each in findings} == {frozenset({"check", "result", "found", "advice"})}
+    table = run("doctor", port="1").stdout
+    assert [line.split()[0] for line in table.splitlines()[1:-2]] == [
+        each["check"].split()[0] for each in findings
+    ]
+
+
+# -- running checks --------------------------------------------------------------------------------------
+
+
+async def test_a_check_that_fails_is_a_fault_and_no_end() -> None:
+    async def fail() -> Sequence[Finding]:
+        raise OSError(13, "Permission denied", "/a/file")
+
+    (found,) = await examine(Check("it", 5, fail))
+    assert (found.check, found.result) == ("it", "fault")
+    assert found.found == "could not be checked: /a/file: permission denied"
+
+
+async def test_a_check_that_hangs_ends() -> None:
+    release = threading.Event()
+
+    def hang() -> Sequence[Finding]:
+        release.wait()
+        return [ok("it", "too late")]
+
+    async def run() -> Sequence[Finding]:
+        return await aside(hang)
+
+    (found,) = await examine(Check("it", 0.05, run))
+    assert (found.result, found.found) == ("fault", "there was no end to it within 0.05 seconds")
+    release.set()
+    await asyncio.sleep(0)
+
+
+async def test_what_a_thread_raises_is_raised() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await aside(fail)
+
+
+@pytest.mark.parametrize(
+    ("offset", "result", "words"),
+    [
+        (0.4, "ok", "differs from this machine's by less than 1.0 s"),
+        (-59.0, "ok", "less than 59.0 s"),
+        (61.0, "warning", "61.0 s ahead of"),
+        (-61.0, "warning", "61.0 s behind"),
+        (901.0, "fault", "15 minutes ahead of"),
+        (-3600.0, "fault", "60 minutes behind"),
+    ],
+)
+def test_clocks(offset: float, result: Result, words: str) -> None:
+    found = clock_finding("clock", offset, warn=60, fail=900)
+    assert found.result == result
+    assert words in found.found
+
+
+# -- settings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"auth": "off"}, "auth is off"),
+        ({"metrics": "open"}, "metrics is open"),
+        ({"admin_password": "changeme"}, "admin_password can be guessed"),
+        ({"admin_password": "Password123"}, "admin_password can be guessed"),
+        ({"keys_secret": "0" * 32}, "keys_secret can be guessed"),
+        ({"database": "postgresql://longshore:postgres@db/hub"}, "password of the database can be guessed"),
+        ({"database": "postgresql://hub:hub@db/hub"}, "password of the database can be guessed"),
+    ],
+)
+def test_settings_that_want_a_look(values: dict[str, str], words: str) -> None:
+    findings = check_settings(settings_of(**values))
+    assert told(findings, words).result == "warning"
+    assert len(findings) == 1
+    assert not any(
+        str(value) in each.found + each.advice
+        for value in values.values()
+        for each in findings
+        if len(value) > 4
+    )
+
+
+def test_settings_that_are_fine() -> None:
+    (found,) = check_settings(
+        settings_of(keys_secret=LONG_SECRET, database=f"postgresql://hub:{LONG_SECRET}@db/hub")
+    )
+    assert found.result == "ok"
+
+
+# -- the machine -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "result"),
+    [(50 * GIB, 100 * GIB, "ok"), (9 * GIB, 100 * GIB, "warning"), (GIB - 1, 2 * GIB, "fault")],
+)
+def test_disk_space(free: int, total: int, result: Result) -> None:
+    found = judge_space(Path("data"), free, total, GIB)
+    assert found.result == result
+    assert bool(found.advice) is (result != "ok")
+
+
+class Room:
+    """A file system with few inodes."""
+
+    f_bavail = f_blocks = 1 << 20
+    f_frsize = 4096
+    f_files, f_favail = 1000, 99
+
+
+def test_inodes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
+    found = told(check_machine(settings_of(data=data)), "99 of 1000 inodes")
+    assert (found.check, found.result) == ("disk space", "warning")
+
+
+def test_machine_that_is_fine(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Room, "f_files", 0)
+    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
+    assert {each.result for each in check_machine(settings_of(data=data))} == {"ok"}
+
+
+def test_store_that_needs_little_room_here(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Room, "f_files", 0)
+    monkeypatch.setattr(Room, "f_blocks", 1 << 10)
+    monkeypatch.setattr(Room, "f_bavail", (1 << 10) * 8)
+    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
+    here = told(check_machine(settings_of(data=data)), "free for")
+    aside_ = settings_of(data=data, storage="s3://bucket", database="postgresql://a/b")
+    assert (here.result, told(check_machine(aside_), "free for").result) == ("fault", "ok")
+
+
+@pytest.mark.parametrize(("mode", "result"), [(0o750, "warning"), (0o770, "fault"), (0o702, "fault")])
+@pytest.mark.parametrize("name", ["data", "data/keys", "blobs"])
+def test_open_directories(data: Path, tmp_path: Path, name: str, mode: int, result: Result) -> None:
+    (tmp_path / "blobs").mkdir(mode=0o700)
+    (tmp_path / name).chmod(mode)
+    findings = check_machine(settings_of(data=data, storage=str(tmp_path / "blobs")))
+    found = told(findings, f"open to other accounts (mode {mode:04o})")
+    assert (found.check, found.result) == ("permissions", result)
+    assert found.advice == f"chmod 700 {tmp_path / name}"
+
+
+def test_directory_of_another_account(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 4711)
+    found = [each for each in check_machine(settings_of(data=data)) if "(uid 4711)" in each.found]
+    assert {each.result for each in found} == {"warning"}
+    monkeypatch.setattr(machine.os, "access", lambda *_: False)
+    found = [each for each in check_machine(settings_of(data=data)) if "cannot be written" in each.found]
+    assert {each.result for each in found} == {"fault"}
+
+
+def test_keys_that_others_may_read(data: Path) -> None:
+    (key,) = (data / "keys").glob("*.pem")
+    key.chmod(0o644)
+    found = told(check_machine(settings_of(data=data)), "may use this signing key")
+    assert (found.check, found.result) == ("signing keys", "fault")
+
+
+def test_keys_that_are_damaged(data: Path) -> None:
+    (key,) = (data / "keys").glob("*.pem")
+    key.write_bytes(b"nothing")
+    assert told(check_machine(settings_of(data=data)), str(key)).result == "fault"
+
+
+def test_key_files_beside_a_shared_database(data: Path) -> None:
+    findings = check_machine(settings_of(data=data, database="postgresql://a/b"))
+    found = told(findings, "every node needs the same")
+    assert found.result == "warning"
+    assert "keys_secret" in found.advice
+
+
+@pytest.mark.parametrize("values", [{"auth": "off"}, {"keys_secret": LONG_SECRET}])
+def test_key_files_that_nobody_needs(tmp_path: Path, values: dict[str, str]) -> None:
+    findings = check_machine(settings_of(data=tmp_path / "data", **values))
+    assert "signing keys" not in {each.check for each in findings}
+
+
+# -- SQLite ----------------------------------------------------------------------------------------------
+
+
+def test_sqlite_that_is_fine(data: Path) -> None:
+    findings = check_sqlite(data / "longshore.db")
+    assert [each.found for each in findings if each.result == "fault"] == []
+    for words in ("local file system", "is whole", "the disk confirms", "the schema is at", "takes writes"):
+        assert told(findings, words).check == "database"
+
+
+def test_probe_leaves_no_row(data: Path) -> None:
+    check_sqlite(data / "longshore.db")
+    with closing(sqlite3.connect(data / "longshore.db")) as db:
+        assert db.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+
+
+def test_sqlite_that_is_damaged(data: Path) -> None:
+    database = data / "longshore.db"
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+    content = bytearray(database.read_bytes())
+    content[4096 * 2 : 4096 * 6] = os.urandom(4096 * 4)
+    database.write_bytes(content)
+    found = told(check_sqlite(database), "is damaged")
+    assert found.result == "fault"
+    assert "restore a backup" in found.advice
+
+
+def test_sqlite_that_is_none(tmp_path: Path) -> None:
+    database = tmp_path / "longshore.db"
+    database.write_bytes(b"no database at all, but long enough for a header" * 100)
+    assert told(check_sqlite(database), "is damaged: file is not a database").result == "fault"
+
+
+def test_sqlite_that_takes_too_long_to_read(data: Path) -> None:
+    database = data / "longshore.db"
+    with closing(sqlite3.connect(database)) as db:
+        db.execute("CREATE TABLE large (id INTEGER PRIMARY KEY, value TEXT)")
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+        db.execute(f"INSERT INTO large {numbers} SELECT i, i || 'x' FROM n")
+        db.commit()
+    found = check_integrity(database, 0)
+    assert found.result == "warning"
+    assert "PRAGMA quick_check" in found.advice
+
+
+def test_sqlite_of_another_schema(data: Path) -> None:
+    with closing(sqlite3.connect(data / "longshore.db")) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+        db.commit()
+    findings = check_sqlite(data / "longshore.db")
+    assert told(findings, "the schema is at 9999").result == "fault"
+    assert "takes writes" not in {each.found for each in findings}
+
+
+@pytest.mark.parametrize(
+    ("found", "result"), [("3", "ok"), ("2", "warning"), (None, "warning"), ("4", "fault")]
+)
+def test_revisions(found: str | None, result: Result) -> None:
+    assert judge_revision(found, ["3", "2", "1"]).result == result
+
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+23 22 0:5 / /srv rw shared:2 - xfs /dev/sdb1 rw
+24 23 0:6 / /srv/our\\040data rw shared:3 master:1 - nfs4 server:/export rw
+25 22 0:7 / /mnt rw - ext4 /dev/sdc1 rw
+26 25 0:8 / /mnt rw - fuse.sshfs host: rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/longshore.db", "ext4"),
+        ("/srv/longshore.db", "xfs"),
+        ("/srv/our data/longshore.db", "nfs4"),
+        ("/srv/our data too/longshore.db", "xfs"),
+        ("/mnt/longshore.db", "fuse.sshfs"),
+    ],
+)
+def test_file_systems(tmp_path: Path, path: str, kind: str) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    assert file_system_of(Path(path), tmp_path / "mountinfo") == kind
+    assert file_system_of(Path(path), tmp_path / "none") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [
+        ("ext4", "ok"),
+        ("unknown", "ok"),
+        ("fuse.overlayfs", "ok"),
+        *(
+            (kind, "fault")
+            for kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs", "fuse.s3fs")
+        ),
+    ],
+)
+def test_file_systems_of_other_machines(kind: str, result: Result) -> None:
+    found = judge_file_system(Path("longshore.db"), kind)
+    assert found.result == result
+    assert kind in found.found
+
+
+def test_slow_disk() -> None:
+    assert judge_sync(0.004) == ok("database", "the disk confirms a write in 4.0 ms")
+    assert judge_sync(0.2).result == "warning"
+
+
+# -- PostgreSQL, as far as it is arithmetic --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "result", "words"),
+    [
+        (150008, "ok", "PostgreSQL 15.8"),
+        (140000, "ok", "PostgreSQL 14.0"),
+        (130015, "warning", "PostgreSQL 13.15"),
+    ],
+)
+def test_versions(number: int, result: Result, words: str) -> None:
+    found = judge_version(number)
+    assert (found.result, found.found) == (result, words)
+
+
+@pytest.mark.parametrize(("seconds", "result"), [(0.0004, "ok"), (0.012, "warning"), (0.2, "fault")])
+def test_round_trips(seconds: float, result: Result) -> None:
+    assert judge_round_trip(seconds).result == result
+
+
+@pytest.mark.parametrize(
+    ("pool", "others", "result", "words"),
+    [
+        (10, 0, "ok", "(4 x 10), of 97: room for 2 such nodes"),
+        (10, 20, "ok", "of which others use 20: room for 1 such node"),
+        (10, 60, "warning", "of which others use 60"),
+        (25, 0, "fault", "up to 100 connections"),
+    ],
+)
+def test_room_for_connections(pool: int, others: int, result: Result, words: str) -> None:
+    found = judge_connections(PostgresFacts(150008, False, 0.0, 97, others), pool, 4)
+    assert found.result == result
+    assert words in found.found
