@@ -52,14 +52,29 @@ def url_of(host: str, tls: Tls | None) -> str:
 
 
 class Nginx:
-    """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP without a certificate."""
+    """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP without a certificate.
 
-    def __init__(self, folder: Path, host: str, nodes: list[Server], tls: Tls | None = None) -> None:
+    `changed` has directives of deploy/ and what to write in their place, for a proxy that is set up wrong.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        host: str,
+        nodes: list[Server],
+        tls: Tls | None = None,
+        changed: Mapping[str, str] | None = None,
+    ) -> None:
         self.host = host
         self.url = url_of(host, tls)
         self._folder = folder
         folder.mkdir()
-        (folder / "longshore.conf").write_text(self._site(nodes, tls))
+        site = self._site(nodes, tls)
+        for directive, other in (changed or {}).items():
+            pattern = r"\s+".join(map(re.escape, directive.split()))
+            site, count = re.subn(rf"^ *{pattern}\b.*;", other, site, flags=re.MULTILINE)
+            assert count == 1, f"{directive} is {count} times in deploy/nginx.conf"
+        (folder / "longshore.conf").write_text(site)
         (folder / "nginx.conf").write_text(_NGINX_FRAME.format(folder=folder))
         argv = (debian("nginx"), "-c", folder / "nginx.conf", "-e", folder / "error.log")
         self._daemon = Daemon(argv, folder / "nginx.log", child_environment())

@@ -40,7 +40,7 @@ async def check_postgres(settings: Settings, database: PostgresDatabase) -> Sequ
         await metadata.close()
         advice = "start it, open its port to this machine, or mend the URL in database"
         return [fault(DATABASE, f"{database} cannot be used: {words_of(error)}", advice)]
-    found = _judge(facts, settings)
+    found = judge_facts(facts, settings)
     try:
         found.append(judge_round_trip(await metadata.lookup(round_trip)))
         found += await _inside(settings, metadata, is_standby=facts.is_standby)
@@ -52,7 +52,8 @@ async def check_postgres(settings: Settings, database: PostgresDatabase) -> Sequ
     return found
 
 
-def _judge(facts: PostgresFacts, settings: Settings) -> list[Finding]:
+def judge_facts(facts: PostgresFacts, settings: Settings) -> list[Finding]:
+    """Judge what the server says of itself."""
     found = [
         judge_version(facts.version),
         judge_connections(facts, settings.database_pool, settings.workers),

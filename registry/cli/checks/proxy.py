@@ -59,7 +59,7 @@ async def check_proxy(settings: Settings) -> Sequence[Finding]:
         try:
             headers["Authorization"] = f"Bearer {await make_token(settings)}"
         except NoToken as error:
-            advice = "make an administrator's account: longshore user add NAME --admin"
+            advice = "start the server once; for an administrator: longshore user add NAME --admin"
             return [warning(_BODIES, f"could not be tried: {error}", advice)]
     found = [await check_long_headers(url)]
     if headers:
@@ -119,8 +119,9 @@ def judge_reply(reply: Reply) -> Finding:
         found = f"nothing passes on the first bytes of a body within {reply.seconds:.0f} seconds"
         advice = "let the proxy pass bodies on as they come (nginx: proxy_request_buffering off)"
         return fault(_BODIES, found, advice)
-    found = f"a body of {size} is answered with {reply.status}, and longshore would say 416"
-    return fault(_BODIES, found, "let the proxy pass Content-Length, Content-Range and bodies as they are")
+    what = f"answered with {reply.status}" if reply.status else "cut off"
+    advice = "let the proxy pass Content-Length, Content-Range and bodies as they come; its log says more"
+    return fault(_BODIES, f"a body of {size} is {what} on the way", advice)
 
 
 async def announce(url: URL, headers: Mapping[str, str], patience: float) -> Reply:

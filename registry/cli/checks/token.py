@@ -5,8 +5,10 @@ from typing import Final
 
 from auth.identity import Identity
 from auth.jwk import KeyRing
+from auth.keys import KeyFileError
 from auth.scope import Access, Scope
 from auth.tokens import MIN_LIFETIME, TokenIssuer
+from registry.cli.checks.findings import words_of
 from registry.config import Settings
 from registry.installation import database_of, keys_of, shared_keys_of
 from storage.metadata import accounts
@@ -36,7 +38,10 @@ async def make_token(settings: Settings) -> str:
     else:
         metadata = briefly_open(database.dsn)
     try:
-        ring = await _ring(settings, metadata)
+        try:
+            ring = await _ring(settings, metadata)
+        except (KeyFileError, OSError) as error:
+            raise NoToken(words_of(error)) from error
         administrator = await metadata.lookup(_find_administrator)
     finally:
         await metadata.close()
