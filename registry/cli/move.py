@@ -151,16 +151,18 @@ class _Bar:
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        # Until there is something to show nothing was printed, and errors stand alone.
+        if self._task is not None:
+            self._progress.stop()
 
     def expect(self, what: str, total: int) -> None:
         """Begin a bar of its own."""
+        self._progress.start()
         self._task = self._progress.add_task(what, total=total or None)
 
     def advance(self, amount: int) -> None:

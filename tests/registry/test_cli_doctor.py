@@ -13,10 +13,15 @@ from typing import Any
 import pytest
 
 from auth.keys import KeyDirectory
-from registry.cli.checks import machine
 from registry.cli.checks.configuration import check_settings
 from registry.cli.checks.findings import Check, Finding, Result, aside, clock_finding, examine, ok
-from registry.cli.checks.machine import check_machine, judge_space
+from registry.cli.checks.machine import (
+    check_machine,
+    judge_inodes,
+    judge_permissions,
+    judge_space,
+    least_space,
+)
 from registry.cli.checks.postgres import judge_connections, judge_round_trip, judge_version
 from registry.cli.checks.schema import judge_revision
 from registry.cli.checks.sqlite_file import (
@@ -205,34 +210,29 @@ def test_disk_space(free: int, total: int, result: Result) -> None:
     assert bool(found.advice) is (result != "ok")
 
 
-class Room:
-    """A file system with few inodes."""
-
-    f_bavail = f_blocks = 1 << 20
-    f_frsize = 4096
-    f_files, f_favail = 1000, 99
+@pytest.mark.parametrize(("free", "total", "results"), [(99, 1000, ["warning"]), (100, 1000, []), (0, 0, [])])
+def test_inodes(free: int, total: int, results: list[Result]) -> None:
+    found = list(judge_inodes(Path("data"), free, total))
+    assert [each.result for each in found] == results
 
 
-def test_inodes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
-    found = told(check_machine(settings_of(data=data)), "99 of 1000 inodes")
-    assert (found.check, found.result) == ("disk space", "warning")
+@pytest.mark.parametrize(
+    ("values", "least"),
+    [
+        ({}, GIB),
+        ({"storage": "s3://bucket"}, GIB),
+        ({"database": "postgresql://a/b"}, GIB),
+        ({"storage": "s3://bucket", "database": "postgresql://a/b"}, GIB // 64),
+    ],
+)
+def test_room_that_is_needed_here(values: dict[str, str], least: int) -> None:
+    assert least_space(settings_of(**values)) == least
 
 
-def test_machine_that_is_fine(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Room, "f_files", 0)
-    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
-    assert {each.result for each in check_machine(settings_of(data=data))} == {"ok"}
-
-
-def test_store_that_needs_little_room_here(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Room, "f_files", 0)
-    monkeypatch.setattr(Room, "f_blocks", 1 << 10)
-    monkeypatch.setattr(Room, "f_bavail", (1 << 10) * 8)
-    monkeypatch.setattr(machine.os, "statvfs", lambda _: Room)
-    here = told(check_machine(settings_of(data=data)), "free for")
-    aside_ = settings_of(data=data, storage="s3://bucket", database="postgresql://a/b")
-    assert (here.result, told(check_machine(aside_), "free for").result) == ("fault", "ok")
+def test_machine_that_is_fine(data: Path) -> None:
+    findings = check_machine(settings_of(data=data))
+    assert {each.result for each in findings if each.check != "disk space"} == {"ok"}
+    assert {each.check for each in findings} == {"disk space", "permissions", "signing keys"}
 
 
 @pytest.mark.parametrize(("mode", "result"), [(0o750, "warning"), (0o770, "fault"), (0o702, "fault")])
@@ -246,13 +246,20 @@ def test_open_directories(data: Path, tmp_path: Path, name: str, mode: int, resu
     assert found.advice == f"chmod 700 {tmp_path / name}"
 
 
-def test_directory_of_another_account(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "geteuid", lambda: 4711)
-    found = [each for each in check_machine(settings_of(data=data)) if "(uid 4711)" in each.found]
-    assert {each.result for each in found} == {"warning"}
-    monkeypatch.setattr(machine.os, "access", lambda *_: False)
-    found = [each for each in check_machine(settings_of(data=data)) if "cannot be written" in each.found]
-    assert {each.result for each in found} == {"fault"}
+@pytest.mark.parametrize(
+    ("owner", "is_usable", "result", "words"),
+    [
+        (4711, True, "ok", "is this account's"),
+        (0, True, "warning", "is uid 0's, and not this account's (uid 4711)"),
+        (0, False, "fault", "is uid 0's, and cannot be used by this account (uid 4711)"),
+        (4711, False, "fault", "cannot be used"),
+    ],
+)
+def test_owner_of_a_directory(owner: int, is_usable: bool, result: Result, words: str) -> None:
+    (found,) = judge_permissions(Path("data"), 0o700, owner, 4711, is_usable=is_usable)
+    assert found.result == result
+    assert words in found.found
+    assert bool(found.advice) is (result != "ok")
 
 
 def test_keys_that_others_may_read(data: Path) -> None:

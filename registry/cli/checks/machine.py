@@ -30,11 +30,10 @@ _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 def check_machine(settings: Settings) -> Sequence[Finding]:
     """Look at the directories of the settings."""
     directories = list(_directories(settings))
-    least = _LEAST if _keeps_here(settings) else _LEAST_ASIDE
     return [
         *_missing(settings.data),
-        *(finding for each in _by_file_system(directories) for finding in check_space(each, least)),
-        *(finding for each in directories for finding in check_permissions(each)),
+        *(each for one in _by_file_system(directories) for each in _check_space(one, least_space(settings))),
+        *(each for one in directories for each in _check_permissions(one)),
         *check_key_files(settings),
     ]
 
@@ -45,15 +44,16 @@ def _missing(data: Path) -> Iterator[Finding]:
         yield warning(_PERMISSIONS, found, "the first start makes it; if there was one, name it with --data")
 
 
-def check_space(directory: Path, least: int) -> Iterator[Finding]:
-    """Look at free bytes and inodes."""
+def least_space(settings: Settings) -> int:
+    """Return the free bytes that a server with these settings needs here."""
+    is_elsewhere = settings.database is not None and is_s3(settings.storage)
+    return _LEAST_ASIDE if is_elsewhere else _LEAST
+
+
+def _check_space(directory: Path, least: int) -> Iterator[Finding]:
     room = os.statvfs(directory)
-    free, total = room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize
-    yield judge_space(directory, free, total, least)
-    # Some file systems have as many as they need, and say 0.
-    if room.f_files and room.f_favail < _LITTLE * room.f_files:
-        found = f"{room.f_favail} of {room.f_files} inodes are free on the file system of {directory}"
-        yield warning(_SPACE, found, "remove small files there, or make it anew with more inodes")
+    yield judge_space(directory, room.f_bavail * room.f_frsize, room.f_blocks * room.f_frsize, least)
+    yield from judge_inodes(directory, room.f_favail, room.f_files)
 
 
 def judge_space(directory: Path, free: int, total: int, least: int) -> Finding:
@@ -67,28 +67,40 @@ def judge_space(directory: Path, free: int, total: int, least: int) -> Finding:
     return ok(_SPACE, found)
 
 
-def check_permissions(directory: Path) -> Sequence[Finding]:
-    """Look at who owns a directory and who may use it."""
+def judge_inodes(directory: Path, free: int, total: int) -> Iterator[Finding]:
+    """Judge how many files there may be; some file systems have as many as they need, and say 0."""
+    if free < _LITTLE * total:
+        found = f"{free} of {total} inodes are free on the file system of {directory}"
+        yield warning(_SPACE, found, "remove small files there, or make it anew with more inodes")
+
+
+def _check_permissions(directory: Path) -> Sequence[Finding]:
     status = directory.stat()
-    found = list(_broken_permissions(directory, status))
-    mode = f"{stat.S_IMODE(status.st_mode):04o}"
-    return found or [ok(_PERMISSIONS, f"{directory} is this account's and closed to others ({mode})")]
+    is_usable = os.access(directory, os.R_OK | os.W_OK | os.X_OK)
+    mode = stat.S_IMODE(status.st_mode)
+    return judge_permissions(directory, mode, status.st_uid, os.geteuid(), is_usable=is_usable)
 
 
-def _broken_permissions(directory: Path, status: os.stat_result) -> Iterator[Finding]:
-    user = os.geteuid()
-    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        found = f"{directory} cannot be written by this account (uid {user}), it is uid {status.st_uid}'s"
-        yield fault(
-            _PERMISSIONS, found, f"run this and the server as its owner, or: chown -R {user} {directory}"
-        )
-    elif status.st_uid != user:
-        found = f"{directory} is not this account's (uid {user}) but uid {status.st_uid}'s"
-        yield warning(_PERMISSIONS, found, "run longshore's commands as the account that the server runs as")
-    if status.st_mode & _OTHERS:
-        kind = fault if status.st_mode & _OTHERS_WRITE else warning
-        found = f"{directory} is open to other accounts (mode {stat.S_IMODE(status.st_mode):04o})"
-        yield kind(_PERMISSIONS, found, f"chmod 700 {directory}")
+def judge_permissions(
+    directory: Path, mode: int, owner: int, user: int, *, is_usable: bool
+) -> Sequence[Finding]:
+    """Judge who owns a directory and who may use it."""
+    found = []
+    if not is_usable:
+        words = f"{directory} is uid {owner}'s, and cannot be used by this account (uid {user})"
+        advice = f"run this and the server as its owner, or: chown -R {user} {directory}"
+        found.append(fault(_PERMISSIONS, words, advice))
+    elif owner != user:
+        words = f"{directory} is uid {owner}'s, and not this account's (uid {user})"
+        advice = "run longshore's commands as the account that the server runs as"
+        found.append(warning(_PERMISSIONS, words, advice))
+    if mode & _OTHERS:
+        kind = fault if mode & _OTHERS_WRITE else warning
+        words = f"{directory} is open to other accounts (mode {mode:04o})"
+        found.append(kind(_PERMISSIONS, words, f"chmod 700 {directory}"))
+    return found or [
+        ok(_PERMISSIONS, f"{directory} is this account's and closed to others (mode {mode:04o})")
+    ]
 
 
 def check_key_files(settings: Settings) -> Iterator[Finding]:
@@ -126,7 +138,3 @@ def _by_file_system(directories: Sequence[Path]) -> Sequence[Path]:
     for each in directories:
         first.setdefault(each.stat().st_dev, each)
     return list(first.values())
-
-
-def _keeps_here(settings: Settings) -> bool:
-    return settings.database is None or not is_s3(settings.storage)
