@@ -22,6 +22,7 @@ from storage.metadata.postgresql import PostgresMetadata
 from storage.metadata.probes import PostgresFacts
 from storage.s3_probe import FOLDER, S3Probe, offset_of
 from tests.postgres import PostgresServer
+from tests.registry.findings import faults_in
 from tests.storage.proxy import Cut, Proxy, Refuse, Seen
 from tests.storage.servers import BUCKET, REGION, S3Server
 
@@ -32,11 +33,6 @@ SECRET: Final = "a secret of more than thirty-two characters"
 
 def settings_of(**values: Any) -> Settings:
     return Settings.model_validate(values)
-
-
-def faults_in(findings: Sequence[Finding]) -> list[str]:
-    assert all(each.advice for each in findings if each.result != "ok")
-    return [each.found for each in findings if each.result == "fault"]
 
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------

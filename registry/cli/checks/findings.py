@@ -1,6 +1,7 @@
 """What a check finds, and how checks are run: each for a limited time, and none ends the others."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ async def aside(work: Callable[[], T]) -> T:
             result = work()
         except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
             failure = error
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, daemon=True).start()

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from registry.cli.checks.findings import Finding, fault, ok, show_seconds, warning
+from registry.cli.checks.findings import Finding, fault, ok, show_seconds, warning, words_of
 from registry.cli.checks.schema import DATABASE, judge_revision
 from storage.metadata.migrate import revisions
 from storage.metadata.probes import find_damage, sqlite_revision, write_sqlite
@@ -29,7 +29,14 @@ def check_sqlite(path: Path) -> Sequence[Finding]:
     if not path.exists():
         advice = "the first start makes it; if there was one, name its directory with --data"
         return [warning(DATABASE, f"{path} is missing", advice)]
-    return list(_findings(path))
+    found = []
+    try:
+        for each in _findings(path):
+            found.append(each)  # noqa: PERF402 - what was found before an error counts
+    except Exception as error:  # noqa: BLE001 - a file may be broken in any way
+        advice = "let the server's account own the file, or restore a backup"
+        found.append(fault(DATABASE, f"{path} cannot be used: {words_of(error)}", advice))
+    return found
 
 
 def _findings(path: Path) -> Iterator[Finding]:
