@@ -171,6 +171,12 @@ def test_settings_that_want_a_look(values: dict[str, str], words: str) -> None:
     )
 
 
+def test_store_that_is_named_in_part() -> None:
+    (found,) = check_settings(settings_of(s3_endpoint="http://127.0.0.1:9000"))
+    assert found.result == "fault"
+    assert "s3://bucket/prefix" in found.advice
+
+
 def test_settings_that_are_fine() -> None:
     (found,) = check_settings(
         settings_of(keys_secret=LONG_SECRET, database=f"postgresql://hub:{LONG_SECRET}@db/hub")

@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from registry.cli.checks.findings import Finding, ok, warning
-from registry.config import Settings
+from registry.cli.checks.findings import Finding, fault, ok, warning
+from registry.config import Settings, is_s3
 
 _CHECK: Final = "settings"
 
@@ -21,7 +21,7 @@ _MIN_VARIETY: Final = 10
 
 def check_settings(settings: Settings) -> Sequence[Finding]:
     """Look at what is open, and at secrets that are none."""
-    found = list(_warnings(settings))
+    found = list(_findings(settings))
     return found or [ok(_CHECK, "access control is on, metrics are closed, no secret is a well-known one")]
 
 
@@ -31,13 +31,16 @@ def is_well_known(secret: str) -> bool:
     return plain in _WELL_KNOWN or secret.lower() in _WELL_KNOWN
 
 
-def _warnings(settings: Settings) -> Iterator[Finding]:
+def _findings(settings: Settings) -> Iterator[Finding]:
     if settings.auth == "off":
         found = "auth is off: whoever reaches the server may pull, push and delete everything"
         yield warning(_CHECK, found, "set auth = on")
     if settings.metrics == "open":
         found = "metrics is open: whoever reaches the server may read /metrics"
         yield warning(_CHECK, found, "set metrics = loopback, and metrics_token for who reads from elsewhere")
+    if settings.s3_endpoint is not None and not is_s3(settings.storage):
+        found = "s3_endpoint is set, and storage is no bucket: the server does not start so"
+        yield fault(_CHECK, found, "set storage = s3://bucket/prefix")
     for name in ("admin_password", "metrics_token", "keys_secret"):
         secret: SecretStr | None = getattr(settings, name)
         if secret is not None and _is_weak(name, secret.get_secret_value()):
