@@ -129,7 +129,7 @@ async def make_app(
     }
     errors = error_middleware(origins, settings.service, surfaces)
     app = web.Application(middlewares=[operation.middleware(), errors])
-    app[RECALL] = Recall(metadata, operation)
+    app[RECALL] = Recall(metadata.version, operation)
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())
     limits = Limits(settings.manifest_limit, settings.page_limit)

@@ -26,7 +26,6 @@ from multidict import CIMultiDict
 from registry.statistics import noted
 from registry.web.access import SUBJECT, TOKEN_ENDS
 from registry.web.observe import Operation, add_headers
-from storage.metadata.engine import Metadata
 
 _KEEP: Final = web.RequestKey("keep", bool)
 
@@ -61,10 +60,10 @@ class _Answer:
 
 
 class Recall:
-    """The answers of one process."""
+    """The answers of one process. `version` tells the database's number, or None where there is none."""
 
-    def __init__(self, metadata: Metadata, operation: Operation) -> None:
-        self._metadata = metadata
+    def __init__(self, version: Callable[[], int | None], operation: Operation) -> None:
+        self._ask_version = version
         self._operation = operation
         self._version: int | None = None
         self._answers: OrderedDict[_Key, _Answer] = OrderedDict()
@@ -108,7 +107,7 @@ class Recall:
 
     def _current(self) -> int | None:
         """Return the database's number; what was kept at another one is forgotten."""
-        version = self._metadata.version()
+        version = self._ask_version()
         if version != self._version:
             self._version = version
             self._answers.clear()
