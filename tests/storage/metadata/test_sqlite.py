@@ -214,7 +214,7 @@ def fill_disk(db: Connection) -> None:
     pages = db.execute(text("PRAGMA page_count")).scalar_one()
     db.execute(text(f"PRAGMA max_page_count = {pages}"))
     try:
-        db.execute(text("INSERT INTO uploads VALUES ('x', zeroblob(1000000), '', '', 0, '', 0, 0)"))
+        db.execute(text("UPDATE namespaces SET about = hex(zeroblob(1000000))"))
     finally:
         db.execute(text("PRAGMA max_page_count = 1000000"))
 
