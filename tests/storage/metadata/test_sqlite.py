@@ -214,7 +214,8 @@ def fill_disk(db: Connection) -> None:
     pages = db.execute(text("PRAGMA page_count")).scalar_one()
     db.execute(text(f"PRAGMA max_page_count = {pages}"))
     try:
-        db.execute(text("UPDATE namespaces SET about = hex(zeroblob(1000000))"))
+        columns = "id, repository, algorithm, offset, started_at, touched_at"
+        db.execute(text(f"INSERT INTO uploads ({columns}) VALUES ('x', zeroblob(1000000), '', 0, 0, 0)"))
     finally:
         db.execute(text("PRAGMA max_page_count = 1000000"))
 
