@@ -2,11 +2,12 @@
 
 import asyncio
 import hmac
+import logging
 import re
-import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from random import Random
 from typing import Final, Literal
 
 import structlog
@@ -27,6 +28,9 @@ from registry.web.access import SUBJECT
 from registry.web.origin import Origins
 
 _log = structlog.stdlib.get_logger("longshore.access")
+_STANDARD_LOG: Final = logging.getLogger("longshore.access")
+
+REQUEST_ID: Final = "X-Request-ID"
 
 _ID: Final = web.RequestKey("id", str)
 
@@ -47,6 +51,7 @@ class Metrics:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._registry = registry = CollectorRegistry()
         self.requests = Counter(
             "longshore_http_requests",
@@ -73,6 +78,17 @@ class Metrics:
             registry=registry,
         )
         self.sent = Counter("longshore_http_response_bytes", "Bytes of response bodies.", registry=registry)
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        key = (method, route, status)
+        known = self._children.get(key)
+        if known is None:
+            # Routes and statuses are few; to find the numbers of one by its labels costs more than to count.
+            requests = self.requests.labels(method, route, str(status))
+            known = self._children[key] = (requests, self.seconds.labels(method, route))
+        known[0].inc()
+        known[1].observe(seconds)
 
     def render(self) -> bytes:
         """Return the numbers in the Prometheus text format."""
@@ -104,6 +120,8 @@ class Operation:
         self._origins = origins
         self._expose = expose
         self._metrics_token = metrics_token
+        # Nobody gains by guessing an id. Seeded here, after the fork: no two workers give the same ones.
+        self._ids = Random()  # noqa: S311
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -167,9 +185,11 @@ class Operation:
 
     def identify(self, request: web.Request) -> str:
         """Give the request an id, its own if it has a good one, and return it."""
-        sent_id = request.headers.get("X-Request-ID", "")
-        request[_ID] = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(8)
-        return request[_ID]
+        sent_id = request.headers.get(REQUEST_ID, "")
+        if not sent_id or not _REQUEST_ID.fullmatch(sent_id):
+            sent_id = f"{self._ids.getrandbits(64):016x}"
+        request[_ID] = sent_id
+        return sent_id
 
     def _record(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
         # Without a response the client went away before it had one.
@@ -189,10 +209,13 @@ class Operation:
         **more: str,
     ) -> None:
         """Count and log a request: `sent` bytes of body, after `seconds`; `more` goes into the log."""
-        self._metrics.requests.labels(request.method, route, str(status)).inc()
-        self._metrics.seconds.labels(request.method, route).observe(seconds)
-        self._metrics.received.inc(request.content_length or 0)
-        self._metrics.sent.inc(sent)
+        self._metrics.count(request.method, route, status, seconds)
+        if request.content_length:
+            self._metrics.received.inc(request.content_length)
+        if sent:
+            self._metrics.sent.inc(sent)
+        if not _STANDARD_LOG.isEnabledFor(logging.INFO):
+            return  # before the client's address is worked out
         _log.info(
             "request",
             method=request.method,
@@ -217,10 +240,14 @@ def _size_of(request: web.Request, response: web.StreamResponse | None) -> int:
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Give every response what all of them carry."""
-    headers = response.headers
+    write_headers(request, response.headers)
+
+
+def write_headers(request: web.Request, headers: MutableMapping[str, str]) -> None:
+    """Write what every response to the request carries; all but the id is the same for the same path."""
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "longshore"
     if _ID in request:
-        headers["X-Request-ID"] = request[_ID]
+        headers[REQUEST_ID] = request[_ID]
     if request.path.startswith("/v2"):
         headers["Docker-Distribution-Api-Version"] = "registry/2.0"

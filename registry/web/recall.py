@@ -25,7 +25,7 @@ from multidict import CIMultiDict
 
 from registry.statistics import noted
 from registry.web.access import SUBJECT, TOKEN_ENDS
-from registry.web.observe import Operation, add_headers
+from registry.web.observe import REQUEST_ID, Operation, write_headers
 
 _KEEP: Final = web.RequestKey("keep", bool)
 
@@ -48,7 +48,7 @@ def keep(request: web.Request) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer as the handler made it."""
+    """An answer as it went out, but for the id of its request."""
 
     headers: CIMultiDict[str]
     body: bytes
@@ -82,7 +82,7 @@ class Recall:
             known = self._answers.get(key)
             if known is not None:
                 if time.time() < known.until:
-                    return await self._again(request, known)
+                    return self._again(request, known)
                 self._drop(key)
             with noted() as counts:
                 response = await ordinary(request)
@@ -92,11 +92,12 @@ class Recall:
 
         return answer
 
-    async def _again(self, request: web.Request, known: _Answer) -> web.StreamResponse:
+    def _again(self, request: web.Request, known: _Answer) -> web.StreamResponse:
         started = time.perf_counter()
         request_id = self._operation.identify(request)
-        response = web.Response(body=known.body, headers=known.headers.copy())
-        await add_headers(request, response)
+        headers = known.headers.copy()
+        headers[REQUEST_ID] = request_id
+        response = web.Response(body=known.body, headers=headers)
         for count in known.counts:
             count()
         seconds = time.perf_counter() - started
@@ -129,10 +130,10 @@ class Recall:
         route = "none" if resource is None else resource.canonical
         sent = 0 if request.method == "HEAD" else len(body)
         subject = request.get(SUBJECT, "")
+        headers = response.headers.copy()
+        write_headers(request, headers)  # what signals add to a response that came by the router
         self._drop(key)
-        self._answers[key] = _Answer(
-            response.headers.copy(), body, sent, route, subject, tuple(counts), until
-        )
+        self._answers[key] = _Answer(headers, body, sent, route, subject, tuple(counts), until)
         self._size += len(body)
         while self._size > _MAX_BYTES or len(self._answers) > _MAX_ANSWERS:
             self._size -= len(self._answers.popitem(last=False)[1].body)

@@ -139,9 +139,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths: list[str] = []
     again = recall.Recall._again
 
-    async def noting(self: recall.Recall, request: web.Request, known: recall._Answer) -> web.StreamResponse:
+    def noting(self: recall.Recall, request: web.Request, known: recall._Answer) -> web.StreamResponse:
         paths.append(request.path)
-        return await again(self, request, known)
+        return again(self, request, known)
 
     monkeypatch.setattr(recall.Recall, "_again", noting)
     return paths

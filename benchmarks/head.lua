@@ -1,2 +1,0 @@
--- wrk with HEAD in the place of GET.
-wrk.method = "HEAD"
