@@ -42,13 +42,18 @@ lint: install-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Search, lists and pages over 100,000 repositories, which are made first: minutes, and some gigabytes.
+# Beside other registries; a gigabyte on an S3 server; search, lists and pages over 100,000 repositories, which
+# are made first: half an hour, and some gigabytes.
 CATALOG := .cache/catalog
 
 $(CATALOG): | install-dev
 	$(BIN)/python -m benchmarks.load_catalog --data $@
 
 bench: install-dev $(CATALOG)
+	tests/tools/install
+	benchmarks/tools/install
+	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.object_storage
 	$(BIN)/python -m benchmarks.pages --data $(CATALOG)
 
 lock: | $(VENV)/bin/pip

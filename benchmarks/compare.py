@@ -43,11 +43,9 @@ class Bench:
     folder: Path
     pushes: int = 0
 
-    def rate(self, target: str, method: str = "GET", **headers: str) -> float:
+    def rate(self, target: str, **headers: str) -> float:
         """Return the requests a second to a path."""
-        return load(
-            f"http://{self.peer.host}{target}", {**self.peer.headers, **headers}, self.seconds, method=method
-        ).rate
+        return load(f"http://{self.peer.host}{target}", {**self.peer.headers, **headers}, self.seconds).rate
 
     def fresh(self) -> Source:
         """Return a source that was not pushed before."""
