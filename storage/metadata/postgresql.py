@@ -207,6 +207,8 @@ class _Fault(Enum):
     """The transaction lost against another one."""
     TAKEN = auto()
     """A row with this key is there."""
+    REFUSED = auto()
+    """The server does not let us in, or there is no such database."""
     LOCKED = auto()
     """Somebody holds a lock for too long."""
     SLOW = auto()
@@ -219,6 +221,9 @@ class _Fault(Enum):
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _FAULTS: Final = {
+    "28000": _Fault.REFUSED,  # invalid_authorization_specification
+    "28P01": _Fault.REFUSED,  # invalid_password
+    "3D000": _Fault.REFUSED,  # invalid_catalog_name
     "40001": _Fault.CONTENDED,  # serialization_failure
     "40P01": _Fault.CONTENDED,  # deadlock_detected
     "0A000": _Fault.CONTENDED,  # a prepared statement from before a migration: prepared anew when run again

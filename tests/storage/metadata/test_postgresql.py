@@ -227,7 +227,7 @@ async def test_server_that_is_away_is_unavailable(open_: Open) -> None:
 
 async def test_wrong_password_is_told_at_once(postgres: PostgresServer, open_: Open) -> None:
     metadata = open_(f"postgresql://postgres:wrong@127.0.0.1:{postgres.port}/postgres")
-    with pytest.raises(Exception, match="password authentication failed"):
+    with pytest.raises(MetadataUnavailable, match="password authentication failed"):
         await metadata.lookup(names)
 
 
