@@ -26,6 +26,7 @@ import aiofiles
 
 from storage.blobs import BlobMissing, BlobReader, Space, StagedBlob, StagedBusy, StagedMissing, StoreFull
 from storage.digest import ALGORITHMS, Digest
+from storage.threads import run_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,14 +96,7 @@ class FileStore:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's threads."""
-        call_with = functools.partial(_translated, call, *args, **kwargs)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call_with)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # The thread cannot be stopped, and it has a file descriptor that the caller is about to close.
-            await asyncio.wait([running])
-            raise
+        return await run_in(self._threads, functools.partial(_translated, call, *args, **kwargs))
 
     async def _open_locked(self, path: Path) -> int:
         running = asyncio.ensure_future(self.run(_open_locked, path))

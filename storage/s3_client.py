@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from storage.blobs import BlobMissing, BlobStoreError, StagedMissing, StoreFull, StoreUnavailable
+from storage.threads import run_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -204,14 +205,7 @@ class S3Client:
         return str(await asyncio.to_thread(translated, sign, Params=self._at(key)))
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        call_with = functools.partial(translated, call, *args, **kwargs)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, call_with)
-        try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            # The thread cannot be stopped: what it does must not come after what the caller does next.
-            await asyncio.wait([running])
-            raise
+        return await run_in(self._threads, functools.partial(translated, call, *args, **kwargs))
 
     def _at(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._place.bucket, "Key": self._prefix + key}

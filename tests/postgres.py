@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import pytest
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
@@ -100,6 +101,16 @@ def running_postgres() -> Iterator[PostgresServer]:
             server.stop("immediate")
     finally:
         shutil.rmtree(folder)
+
+
+def on_both_databases(metafunc: pytest.Metafunc, fixture: str) -> None:
+    """Run a test that uses `fixture` on SQLite, and on PostgreSQL unless it looks at SQLite alone."""
+    if fixture not in metafunc.fixturenames:
+        return
+    kinds = [pytest.param("sqlite")]
+    if metafunc.definition.get_closest_marker("sqlite") is None:
+        kinds.append(pytest.param("postgresql", marks=pytest.mark.e2e))
+    metafunc.parametrize(fixture, kinds, indirect=True)
 
 
 def aside(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

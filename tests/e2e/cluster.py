@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.deploy.proxies import NGINX
 from tests.postgres import PostgresServer, running_postgres
 from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server
 
@@ -18,23 +19,6 @@ from .process import Daemon, child_environment, free_port, running
 from .server import Server
 
 KEYS_SECRET: Final = "thirty-two characters are needed, at the least"
-
-_NGINX_FRAME: Final = """\
-daemon off;
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/longshore.conf;
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +59,8 @@ class Nginx:
             site, count = re.subn(rf"^ *{pattern}\b.*;", other, site, flags=re.MULTILINE)
             assert count == 1, f"{directive} is {count} times in deploy/nginx.conf"
         (folder / "longshore.conf").write_text(site)
-        (folder / "nginx.conf").write_text(_NGINX_FRAME.format(folder=folder))
-        argv = (debian("nginx"), "-c", folder / "nginx.conf", "-e", folder / "error.log")
+        (folder / "nginx.conf").write_text(NGINX.format(folder=folder))
+        argv = (debian("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", "stderr")
         self._daemon = Daemon(argv, folder / "nginx.log", child_environment())
 
     def start(self) -> None:
@@ -90,8 +74,7 @@ class Nginx:
 
     def log_tail(self) -> str:
         """The end of its log of errors."""
-        log = self._folder / "error.log"
-        return "\n".join(log.read_text().splitlines()[-40:]) if log.exists() else self._daemon.log_tail()
+        return self._daemon.log_tail()
 
     def _site(self, nodes: list[Server], tls: Tls | None) -> str:
         site = (ROOT / "deploy" / "nginx.conf").read_text()

@@ -22,7 +22,7 @@ from storage.metadata.sqlite import SqliteMetadata
 from storage.s3 import S3Store
 from storage.s3_client import S3Place
 from storage.s3_parts import MIN_PART, PartPlan
-from tests.postgres import PostgresServer, aside
+from tests.postgres import PostgresServer, aside, on_both_databases
 from tests.registry.registries import REGISTRIES, Stores, opened
 from tests.storage.servers import BUCKET, S3Server
 
@@ -57,11 +57,7 @@ def shared_postgres(migrated_postgres: str, postgres: PostgresServer) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run whatever uses `stores` on both databases."""
-    if "database" in metafunc.fixturenames:
-        kinds = [pytest.param("sqlite")]
-        if metafunc.definition.get_closest_marker("sqlite") is None:
-            kinds.append(pytest.param("postgresql", marks=pytest.mark.e2e))
-        metafunc.parametrize("database", kinds, indirect=True)
+    on_both_databases(metafunc, "database")
 
 
 @pytest.fixture

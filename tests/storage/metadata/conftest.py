@@ -11,7 +11,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.sqlite import SqliteMetadata, open_sqlite
-from tests.postgres import aside, connected
+from tests.postgres import aside, connected, on_both_databases
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +33,7 @@ def path(tmp_path: Path, migrated: bytes) -> Path:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run whatever uses `db` on both databases."""
-    if "db" in metafunc.fixturenames:
-        kinds = [pytest.param("sqlite")]
-        if metafunc.definition.get_closest_marker("sqlite") is None:
-            kinds.append(pytest.param("postgresql", marks=pytest.mark.e2e))
-        metafunc.parametrize("db", kinds, indirect=True)
+    on_both_databases(metafunc, "db")
 
 
 @pytest.hookimpl(tryfirst=True)
