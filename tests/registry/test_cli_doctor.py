@@ -177,6 +177,27 @@ def test_store_that_is_named_in_part() -> None:
     assert "s3://bucket/prefix" in found.advice
 
 
+@pytest.mark.parametrize(
+    ("more", "fine"),
+    [
+        ({}, False),
+        ({"s3_public_endpoint": "https://blobs.test"}, True),
+        ({"s3_redirect": False}, True),
+        ({"external_url": "https://other.test"}, True),
+    ],
+)
+def test_store_under_the_registrys_own_name(more: dict[str, object], fine: bool) -> None:
+    values = {
+        "storage": "s3://bucket/x",
+        "external_url": "https://hub.test",
+        "s3_endpoint": "https://hub.test:9000",
+        **more,
+    }
+    (found,) = check_settings(settings_of(**values))
+    assert (found.result == "ok") == fine
+    assert fine or "own host name" in found.found
+
+
 def test_settings_that_are_fine() -> None:
     (found,) = check_settings(
         settings_of(keys_secret=LONG_SECRET, database=f"postgresql://hub:{LONG_SECRET}@db/hub")

@@ -41,6 +41,12 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if settings.s3_endpoint is not None and not is_s3(settings.storage):
         found = "s3_endpoint is set, and storage is no bucket: the server does not start so"
         yield fault(_CHECK, found, "set storage = s3://bucket/prefix")
+    if _shares_its_host(settings):
+        found = (
+            "the store has the registry's own host name: clients send their token on to it, and it refuses"
+        )
+        advice = "give the store another name (another port is not enough) and set s3_public_endpoint to it; "
+        yield fault(_CHECK, found, advice + "or set s3_redirect = false")
     for name in ("admin_password", "metrics_token", "keys_secret"):
         secret: SecretStr | None = getattr(settings, name)
         if secret is not None and _is_weak(name, secret.get_secret_value()):
@@ -50,6 +56,14 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     if settings.database is not None and _has_weak_password(settings.database.get_secret_value()):
         found = "the password of the database can be guessed"
         yield warning(_CHECK, found, "change it with ALTER ROLE … PASSWORD, and in database")
+
+
+def _shares_its_host(settings: Settings) -> bool:
+    """Tell whether a redirect goes to the host that it comes from, to which clients repeat their headers."""
+    store = settings.s3_public_endpoint or settings.s3_endpoint
+    if store is None or settings.external_url is None or not settings.s3_redirect:
+        return False
+    return is_s3(settings.storage) and urlsplit(store).hostname == urlsplit(settings.external_url).hostname
 
 
 def _is_weak(name: str, secret: str) -> bool:
