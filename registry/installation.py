@@ -118,8 +118,8 @@ def store_of(settings: Settings, holds: Holds) -> BlobStore:
     if storage is None or not is_s3(storage):
         return FileStore(settings.data if storage is None else Path(storage))
     # Not at the top: boto3 takes its time and its megabytes, which only those pay who have a bucket.
-    from storage.s3 import S3Store  # noqa: PLC0415
-    from storage.s3_parts import PartPlan  # noqa: PLC0415
+    from storage.s3 import S3Store  # noqa: PLC0415 - as above
+    from storage.s3_parts import PartPlan  # noqa: PLC0415 - as above
 
     plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
     lifetime = settings.s3_url_lifetime if settings.s3_redirect else None

@@ -36,7 +36,7 @@ def doctor(loaded: Loaded, as_json: bool) -> None:
 
 async def _examine_all(settings: Settings) -> Sequence[Finding]:
     # Not at the top: HTTP, the database and S3 take their time, which the other commands need not pay.
-    from registry.cli.checks.plan import checks_of  # noqa: PLC0415
+    from registry.cli.checks.plan import checks_of  # noqa: PLC0415 - as above
 
     # One after the other: some measure how long something takes.
     return [finding for check in checks_of(settings) for finding in await examine(check)]

@@ -121,7 +121,7 @@ class Operation:
         self._expose = expose
         self._metrics_token = metrics_token
         # Nobody gains by guessing an id. Seeded here, after the fork: no two workers give the same ones.
-        self._ids = Random()  # noqa: S311
+        self._ids = Random()  # noqa: S311 - as above
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""

@@ -250,7 +250,7 @@ class holds(_Question):  # noqa: N801 - it is called like a function of SQL
         return self
 
 
-class relevance(_Question):  # noqa: N801
+class relevance(_Question):  # noqa: N801 - as above
     """How much the words say of a document, the more the better."""
 
     inherit_cache = True

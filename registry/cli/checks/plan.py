@@ -39,6 +39,6 @@ async def _check_database(settings: Settings) -> Sequence[Finding]:
 
 async def _check_bucket(settings: Settings, storage: str) -> Sequence[Finding]:
     # Not at the top: boto3 takes its time, which only those pay who have a bucket.
-    from registry.cli.checks.bucket import check_bucket  # noqa: PLC0415
+    from registry.cli.checks.bucket import check_bucket  # noqa: PLC0415 - as above
 
     return await check_bucket(settings, storage)
