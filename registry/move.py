@@ -62,6 +62,8 @@ class Journal:
         self.locations = self._read()
         self._file = path.open("a", encoding="utf-8")
         path.chmod(0o600)
+        # What a crash left of a line would be the beginning of the next one.
+        self._file.truncate(self._whole)
 
     def note(self, digest: str, location: str) -> None:
         """Note where a blob is, durably."""
@@ -75,15 +77,10 @@ class Journal:
         self._file.close()
 
     def _read(self) -> dict[str, str]:
-        if not self._path.exists():
-            return {}
-        found: dict[str, str] = {}
-        for line in self._path.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):  # the last one may have been cut off
-                target, digest, location = json.loads(line)
-                if target == self._target:
-                    found[digest] = location
-        return found
+        content = self._path.read_bytes() if self._path.exists() else b""
+        self._whole = content.rfind(b"\n") + 1
+        notes = [json.loads(line) for line in content[: self._whole].splitlines()]
+        return {digest: location for target, digest, location in notes if target == self._target}
 
 
 class BlobMove:

@@ -130,6 +130,7 @@ def test_move_that_is_cut_off_goes_on(old: Server, move: Client, places: Places,
     found = re.search(r"moved (\d+) blobs .*, (\d+) were there", said)
     assert found is not None
     assert (int(found[1]), int(found[2])) == (24 - before, before)
+    assert "moved 0 blobs (0 B), 24 were there" in move(*to)
     new = Server(tmp_path, {**places.settings, "LONGSHORE_STORAGE": f"s3://{BUCKET}/cut"})
     for blob in list(old.blob_files()):
         blob.unlink()
