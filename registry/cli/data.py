@@ -1,7 +1,8 @@
 """The data that commands work on: by themselves in a transaction, or as the system through the services."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec, TypeVar
@@ -42,16 +43,23 @@ def change(
 
 def with_metadata(settings: Settings, work: Callable[[Metadata], Awaitable[T]]) -> T:
     """Open the database, brought to this program's schema, for one piece of work."""
-    database = prepare_database(settings)
 
     async def run() -> T:
-        metadata = database.open()
-        try:
+        async with opened(settings) as metadata:
             return await work(metadata)
-        finally:
-            await metadata.close()
 
     return asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Metadata]:
+    """Open the database, brought to this program's schema, while the block runs."""
+    database = await asyncio.to_thread(prepare_database, settings)
+    metadata = database.open()
+    try:
+        yield metadata
+    finally:
+        await metadata.close()
 
 
 def ask(settings: Settings, question: Callable[[Hub], Awaitable[T]], *, missing: str = "") -> T:

@@ -12,10 +12,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from registry.cli.data import opened
 from registry.cli.output import print_table, require, show_size
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
-from registry.installation import database_of, is_running, prepare_database, store_of
+from registry.installation import database_of, is_running, store_of
 from registry.move import BlobMove, Journal, MovedBlobs, copy_metadata
 from storage.metadata import copying
 from storage.metadata.copying import NotEmpty
@@ -65,7 +66,7 @@ def move(
 
 async def _move(wish: _Wish) -> None:
     with _Bar() as bar:
-        async with _opened(wish.old) as metadata:
+        async with opened(wish.old) as metadata:
             blobs = None if wish.to_storage is None else await _move_blobs(wish, metadata, bar)
             if blobs is not None:
                 _tell(blobs, wish)
@@ -86,16 +87,6 @@ async def _move(wish: _Wish) -> None:
         click.echo(f"  LONGSHORE_DATABASE=   (to {database_of(wish.new)}, with its user and password)")
 
 
-@contextlib.asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Metadata]:
-    database = await asyncio.to_thread(prepare_database, settings)
-    metadata = database.open()
-    try:
-        yield metadata
-    finally:
-        await metadata.close()
-
-
 async def _move_blobs(wish: _Wish, metadata: Metadata, bar: "_Bar") -> MovedBlobs:
     source, target = store_of(wish.old, Alone()), store_of(wish.new, Alone())
     for store in (source, target):
@@ -114,7 +105,7 @@ async def _copy_metadata(wish: _Wish, locations: Mapping[str, str] | None, bar: 
         raise click.ClickException("metadata moves from SQLite only")
     engine = open_sqlite(source.path, begin="BEGIN")
     try:
-        async with _opened(wish.new) as metadata:
+        async with opened(wish.new) as metadata:
             with engine.connect() as original:
                 copy = partial(copy_metadata, source=original, locations=locations, advance=bar.count)
                 return await metadata.write(copy)

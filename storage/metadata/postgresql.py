@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 from storage.metadata.migrate import migrate
+from storage.threads import see_through
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,12 +85,7 @@ class PostgresMetadata:
     ) -> T:
         """Run `query` in a transaction; when this returns, the server has made its effect durable."""
         attempt = partial(_commit, self._writes, lambda db: query(db, *args, **kwargs))
-        writing = asyncio.ensure_future(self._persist(attempt))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            raise
+        return await see_through(asyncio.ensure_future(self._persist(attempt)))
 
     def version(self) -> int | None:
         """Return None: another node's commit takes a question to the server to be known."""
@@ -104,7 +100,7 @@ class PostgresMetadata:
         clock = asyncio.get_running_loop()
         until = clock.time() + self._patience
         pause = _FIRST_PAUSE
-        seen: set[_Fault] = set()
+        was_taken = False
         while True:
             try:
                 return await attempt()
@@ -112,12 +108,11 @@ class PostgresMetadata:
                 fault = _fault_of(error)
                 # A name that is taken may have been taken a moment ago, by a transaction that overlapped:
                 # the next try sees it, and says so in the query's own way.
-                again = fault in (_Fault.AWAY, _Fault.CONTENDED) or (
-                    fault is _Fault.TAKEN and fault not in seen
-                )
+                is_news = fault is _Fault.TAKEN and not was_taken
+                again = is_news or fault in (_Fault.AWAY, _Fault.CONTENDED)
                 if not again or clock.time() + pause > until:
                     raise _translated(error, fault) from error
-                seen.add(fault)
+                was_taken = was_taken or is_news
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads those who contend
             pause = min(2 * pause, _LONGEST_PAUSE)
 
