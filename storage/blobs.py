@@ -10,7 +10,7 @@ Errors:
     └── StoreUnavailable the store does not answer, or lets nobody in
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +53,18 @@ class Space:
 
     free: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBytes:
+    """Bytes that a store keeps under a location, whether or not a row names them."""
+
+    location: str
+    size: int
+    """In bytes."""
+    written_at: datetime
+    upload: str
+    """The key of the upload that wrote them; empty where the location tells of none."""
 
 
 class BlobReader(Protocol):
@@ -172,6 +184,28 @@ class BlobStore(Protocol):
         Raises:
             StagedBusy: somebody holds it.
         """
+
+    async def remove_unnamed(self, key: str) -> None:
+        """Drop the blob that an upload became, if it became one, and all else that is left of it.
+
+        The caller has removed the upload's row, so that no row will ever name the blob. The store may have to
+        look around: that is for work in the background.
+
+        Raises:
+            StagedBusy: somebody holds it.
+        """
+
+    async def delete(self, locations: Sequence[str]) -> None:
+        """Drop the blobs at these locations, durably; those that are gone are no error.
+
+        No location is ever used again: what is written later has one of its own.
+
+        Raises:
+            StoreUnavailable: some of them may be there still.
+        """
+
+    def walk(self) -> AsyncIterator[Sequence[KeptBytes]]:
+        """Yield all bytes that are blobs, or may become one, in no order: never for a request."""
 
     async def space(self) -> Space | None:
         """Return how much room there is; None where nothing bounds it."""

@@ -1,12 +1,15 @@
 """Blobs on a file system.
 
     ROOT/
-    ├── blobs/<algorithm>/<first two hexadecimal digits>/<hex>   committed, never changed
-    └── uploads/<key>                                            being written
+    ├── blobs/<algorithm>/<first two hexadecimal digits>/<hex>.<key>   committed, never changed
+    └── uploads/<key>                                                  being written
 
 Both are on one file system, so a commit is a rename. Bytes are synced before the rename and the directory
 after it: a blob that has its final name is whole, whatever happens. An upload is held by `flock` on its
 file, which the kernel gives back when a process dies.
+
+Two uploads of the same bytes make two files: who removes one of them, because no row names it, can never
+remove what another has just written. Without a key are those that an earlier version has written.
 """
 
 import asyncio
@@ -16,15 +19,24 @@ import fcntl
 import functools
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, ParamSpec, TypeVar
 
 import aiofiles
 
-from storage.blobs import BlobMissing, BlobReader, Space, StagedBlob, StagedBusy, StagedMissing, StoreFull
+from storage.blobs import (
+    BlobMissing,
+    BlobReader,
+    KeptBytes,
+    Space,
+    StagedBlob,
+    StagedBusy,
+    StagedMissing,
+    StoreFull,
+)
 from storage.digest import ALGORITHMS, Digest
 from storage.threads import run_in
 
@@ -82,6 +94,23 @@ class FileStore:
             async with self.hold(key) as staged:
                 await staged.discard(None)
 
+    async def remove_unnamed(self, key: str) -> None:
+        """Remove the upload's file, whether it still is where it was written or has its final name."""
+        await self.remove_stray(key)
+        async for page in self.walk():
+            await self.delete([each.location for each in page if each.upload == key])
+
+    async def delete(self, locations: Sequence[str]) -> None:
+        """Remove files."""
+        if locations:
+            await self.run(_remove, [self.blobs / each for each in locations])
+
+    async def walk(self) -> AsyncIterator[Sequence[KeptBytes]]:
+        """List one directory after the other."""
+        for directory in await self.run(_blob_directories, self.blobs):
+            if page := await self.run(_kept, self.blobs, directory):
+                yield page
+
     async def space(self) -> Space:
         """Return the room on the file system, as far as this process may use it."""
         usage = await self.run(shutil.disk_usage, self.blobs)
@@ -133,7 +162,7 @@ class _StagedFile:
                 yield chunk
 
     async def commit(self, digest: Digest) -> str:
-        location = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+        location = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{self._path.name}"
         await self._store.run(_publish, self._fd, self._path, self._store.blobs / location)
         return location
 
@@ -248,6 +277,30 @@ def _files_before(directory: Path, timestamp: float) -> list[str]:
             with contextlib.suppress(FileNotFoundError):
                 if entry.stat().st_mtime < timestamp:
                     found.append(entry.name)
+    return found
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for directory in {path.parent for path in paths}:
+        with contextlib.suppress(FileNotFoundError):
+            _sync_directory(directory)
+
+
+def _blob_directories(blobs: Path) -> list[Path]:
+    return sorted(blobs.glob("*/*/"))
+
+
+def _kept(blobs: Path, directory: Path) -> list[KeptBytes]:
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                location = str(Path(entry.path).relative_to(blobs))
+                written_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                found.append(KeptBytes(location, status.st_size, written_at, entry.name.partition(".")[2]))
     return found
 
 

@@ -9,12 +9,12 @@ are stores that keep objects as files.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from storage.blobs import BlobReader, Holds, StagedBlob
-from storage.s3_client import S3Client, S3Place
+from storage.blobs import BlobReader, Holds, KeptBytes, StagedBlob
+from storage.s3_client import MAX_DELETED, S3Client, S3Place
 from storage.s3_parts import MIB, PartPlan
 from storage.s3_reader import S3Reader
 from storage.s3_upload import (
@@ -22,6 +22,7 @@ from storage.s3_upload import (
     TAILS,
     Budget,
     S3Upload,
+    key_prefix,
     multiparts_of,
     objects_of,
     tail_prefix,
@@ -75,9 +76,9 @@ class S3Store:
         multiparts = await self._client.multiparts(f"{BLOBS}/")
         tails = await self._client.objects(f"{TAILS}/")
         found = {upload_of(each.key) for each in multiparts if each.begun_at < moment}
-        found |= {upload_of(key) for key, written_at in tails if written_at < moment}
+        found |= {upload_of(each.key) for each in tails if each.written_at < moment}
         young = {upload_of(each.key) for each in multiparts if each.begun_at >= moment}
-        young |= {upload_of(key) for key, written_at in tails if written_at >= moment}
+        young |= {upload_of(each.key) for each in tails if each.written_at >= moment}
         return found - young
 
     async def remove_stray(self, key: str) -> None:
@@ -86,6 +87,21 @@ class S3Store:
             await self._client.abort(each.key, each.id)
         for tail in await objects_of(self._client, key, tail_prefix(key)):
             await self._client.delete(tail)
+
+    async def remove_unnamed(self, key: str) -> None:
+        """Drop every object of the upload."""
+        await self.remove_stray(key)
+        await self.delete(list(await objects_of(self._client, key, key_prefix(key))))
+
+    async def delete(self, locations: Sequence[str]) -> None:
+        """Delete objects, a thousand with each request."""
+        for start in range(0, len(locations), MAX_DELETED):
+            await self._client.delete_all(locations[start : start + MAX_DELETED])
+
+    async def walk(self) -> AsyncIterator[Sequence[KeptBytes]]:
+        """List the bucket, a page at a time."""
+        async for page in self._client.pages_of_objects(f"{BLOBS}/"):
+            yield [KeptBytes(each.key, each.size, each.written_at, upload_of(each.key)) for each in page]
 
     async def space(self) -> None:
         """Return None: nothing says how much room there is."""

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +33,9 @@ _BODY_ATTEMPTS: Final = 3
 
 # A store of one's own has no regions, and most take this one.
 _ANY_REGION: Final = "us-east-1"
+
+MAX_DELETED: Final = 1000
+"""Objects that one request can delete (DeleteObjects)."""
 
 _NOT_THERE: Final = frozenset({"NoSuchKey", "404", "InvalidRange", "416"})
 _UPLOAD_GONE: Final = frozenset({"NoSuchUpload", "InvalidPart", "InvalidPartOrder"})
@@ -70,6 +73,15 @@ class Multipart:
     key: str
     id: str
     begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class S3Object:
+    """An object in a list; its size is in bytes."""
+
+    key: str
+    size: int
+    written_at: datetime
 
 
 class Pieces:
@@ -162,6 +174,14 @@ class S3Client:
         """Remove an object, if it is there."""
         await self._run(self._delete, key)
 
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """Remove objects, at most `MAX_DELETED`, if they are there.
+
+        Raises:
+            StoreUnavailable: the store kept some of them.
+        """
+        await self._run(self._delete_all, keys)
+
     async def begin(self, key: str) -> str:
         """Begin a multipart upload and return its id."""
         begun = await self._run(self._s3.create_multipart_upload, **self._at(key), **self._encryption)
@@ -190,9 +210,18 @@ class S3Client:
         """Drop a multipart upload, if it is there."""
         await self._run(self._abort, key, multipart)
 
-    async def objects(self, prefix: str) -> list[tuple[str, datetime]]:
-        """List the keys that begin with `prefix`, and when each was written: never for a request."""
-        return await self._run(self._objects, prefix)
+    async def objects(self, prefix: str) -> list[S3Object]:
+        """List the objects whose keys begin with `prefix`: never for a request."""
+        return [each async for page in self.pages_of_objects(prefix) for each in page]
+
+    async def pages_of_objects(self, prefix: str) -> AsyncIterator[list[S3Object]]:
+        """List them as `objects` does, a page at a time."""
+        pages = self._pages("list_objects_v2", self._prefix + prefix)
+        while (page := await self._run(next, pages, None)) is not None:
+            yield [
+                S3Object(self._own(each["Key"]), each["Size"], each["LastModified"])
+                for each in page.get("Contents", ())
+            ]
 
     async def multiparts(self, prefix: str) -> list[Multipart]:
         """List the multipart uploads of keys that begin with `prefix`: never for a request."""
@@ -232,17 +261,21 @@ class S3Client:
             if _code(error) not in _NOT_THERE:
                 raise
 
+    def _delete_all(self, keys: Sequence[str]) -> None:
+        wanted = {"Objects": [{"Key": self._prefix + key} for key in keys], "Quiet": True}
+        kept = self._s3.delete_objects(Bucket=self._place.bucket, Delete=wanted).get("Errors", [])
+        kept = [each for each in kept if each.get("Code") not in _NOT_THERE]
+        if kept:
+            first = kept[0]
+            reason = f"{first.get('Code')} for {first.get('Key')}"
+            raise StoreUnavailable(f"the store kept {len(kept)} of {len(keys)} objects: {reason}")
+
     def _abort(self, key: str, multipart: str) -> None:
         try:
             self._s3.abort_multipart_upload(**self._at(key), UploadId=multipart)
         except ClientError as error:
             if _code(error) not in _UPLOAD_GONE:
                 raise
-
-    def _objects(self, prefix: str) -> list[tuple[str, datetime]]:
-        pages = self._pages("list_objects_v2", self._prefix + prefix)
-        found = (each for page in pages for each in page.get("Contents", ()))
-        return [(self._own(each["Key"]), each["LastModified"]) for each in found]
 
     def _multiparts(self, prefix: str) -> list[Multipart]:
         whole = self._prefix + prefix

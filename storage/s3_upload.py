@@ -48,7 +48,7 @@ async def multiparts_of(client: S3Client, upload: str) -> Iterable[Multipart]:
 
 async def objects_of(client: S3Client, upload: str, prefix: str) -> Iterable[str]:
     """List an upload's objects that begin with one of its prefixes: never for a request."""
-    return [key for key, _ in await client.objects(prefix) if upload_of(key) == upload]
+    return [each.key for each in await client.objects(prefix) if upload_of(each.key) == upload]
 
 
 class Budget:

@@ -63,7 +63,10 @@ class Sweep:
         except StagedBusy:
             return False
         except StagedMissing:
-            return await self.metadata.write(uploads.remove, upload_id)
+            # It became a blob, perhaps, that a crash kept from being named.
+            if not await self.metadata.write(uploads.remove, upload_id):
+                return False
+            await self.store.remove_unnamed(upload_id)
         return True
 
     async def _remove_stray(self, key: str) -> bool:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, select
 
 from storage.digest import Digest
+from storage.metadata import removed
 from storage.metadata.engine import insert
 from storage.metadata.repositories import Viewer, id_of, lacks, visible_to
 from storage.metadata.schema import blob_links, blobs, manifest_references, repositories
@@ -50,10 +51,24 @@ def find_anywhere(db: Connection, digest: Digest, viewer: Viewer) -> StoredBlob 
     return None if row is None else StoredBlob(digest, *row)
 
 
+# Who is reading the bytes that were replaced has this long to come to their end.
+_REPLACED_KEPT: Final = timedelta(hours=1)
+
+
 def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
-    """Say where the bytes are; a later location of the same bytes takes the place of an earlier one."""
-    new = insert(db, blobs).values(digest=blob.digest, size=blob.size, location=blob.location, created_at=now)
-    db.execute(new.on_conflict_do_update(index_elements=["digest"], set_={"location": blob.location}))
+    """Say where the bytes are, which are verified.
+
+    A later location of the same bytes takes the place of an earlier one, whose bytes may be damaged and are
+    on their way out.
+    """
+    earlier = db.execute(select(blobs.c.size, blobs.c.location).where(blobs.c.digest == blob.digest)).first()
+    values = {"size": blob.size, "location": blob.location, "verified_at": now}
+    new = insert(db, blobs).values(digest=blob.digest, created_at=now, **values)
+    again = {**values, "unused_since": None, "damaged_at": None}
+    db.execute(new.on_conflict_do_update(index_elements=["digest"], set_=again))
+    if earlier is not None and earlier.location != blob.location:
+        due_at = now + _REPLACED_KEPT
+        removed.add_bytes(db, blob.digest, *earlier, removed.Reason.REPLACED, now=now, due_at=due_at)
 
 
 def link(db: Connection, repository_id: int, digest: Digest, *, now: datetime) -> None:

@@ -21,10 +21,19 @@ from sqlalchemy import (
 )
 
 from storage.metadata import documents
-from storage.metadata.schema import accounts, blobs, leases, metadata, namespaces, repositories, uploads
+from storage.metadata.schema import (
+    accounts,
+    blobs,
+    leases,
+    metadata,
+    namespaces,
+    removed_content,
+    repositories,
+    uploads,
+)
 
-# What is of the moment, and of the nodes that are there: a new place has its own.
-_LEFT_OUT: Final = frozenset({leases, uploads})
+# What is of the moment, and of the nodes and bytes that are there: a new place has its own.
+_LEFT_OUT: Final = frozenset({leases, removed_content, uploads})
 
 TABLES: Final[Sequence[Table]] = [table for table in metadata.sorted_tables if table not in _LEFT_OUT]
 """The tables that are copied, those that others refer to first."""

@@ -20,6 +20,8 @@ class Lease:
     began_at: datetime | None = None
     seconds: float | None = None
     failed: bool | None = None
+    position: str | None = None
+    """How far a job has come that does its work in pieces, in its own words."""
 
 
 def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: datetime) -> bool:
@@ -36,6 +38,16 @@ def note(db: Connection, name: str, *, began_at: datetime, seconds: float, faile
     """Keep what came of a turn; it is lost if the lease is."""
     values = {"began_at": began_at, "seconds": seconds, "failed": failed}
     db.execute(update(leases).where(leases.c.name == name).values(**values))
+
+
+def position_of(db: Connection, name: str) -> str | None:
+    """Return how far the job has come."""
+    return db.execute(select(leases.c.position).where(leases.c.name == name)).scalar()
+
+
+def keep_position(db: Connection, name: str, position: str | None) -> None:
+    """Say how far the job has come; it is lost if the lease is."""
+    db.execute(update(leases).where(leases.c.name == name).values(position=position))
 
 
 def taken(db: Connection) -> Sequence[Lease]:

@@ -250,6 +250,12 @@ blobs: Final = Table(
     Column("size", BigInteger, nullable=False),
     Column("location", String, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # When the collector first found that no repository links it; none once one does.
+    Column("unused_since", Instant, index=True),
+    # When its bytes were last read and were what the digest says.
+    Column("verified_at", Instant, nullable=False, server_default="0", index=True),
+    # When they were not: it is not served from then on.
+    Column("damaged_at", Instant, index=True),
 )
 
 # Which repository may serve which blob. A blob is stored once, however many repositories link it.
@@ -258,6 +264,7 @@ blob_links: Final = Table(
     metadata,
     Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", ForeignKey("blobs.digest"), primary_key=True, index=True),
+    # When a push was last told that it is here: the collector leaves a young link alone.
     Column("linked_at", Instant, nullable=False),
 )
 
@@ -273,7 +280,9 @@ manifests: Final = Table(
     Column("annotations", Text),  # JSON object, for the referrers list
     Column("pushed_at", Instant, nullable=False),
     Column("pushed_by", String),
-    Column("content", LargeBinary, nullable=False),  # the exact bytes; last, for they are long
+    Column("content", LargeBinary, nullable=False),  # the exact bytes; last of what lists read: they are long
+    # When a push was last told that it is here, where that was later than its own push.
+    Column("renewed_at", Instant),
     Index(None, "repository_id", "subject", "digest"),
 )
 
@@ -322,6 +331,24 @@ uploads: Final = Table(
     Column("state", Text),  # what the store needs to go on, in its own words
     Column("holder", String),  # the request that holds it, where the store itself has no lock
     Column("held_until", Instant),
+)
+
+# What was removed and can still come back: manifests, and bytes that no row of `blobs` names any more.
+removed_content: Final = Table(
+    "removed_content",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("location", String, unique=True),  # of bytes in the store; none for a manifest
+    Column("repository", _BYTEWISE),  # that a manifest was in
+    Column("media_type", String),
+    Column("content", LargeBinary),  # of a manifest
+    Column("reason", String, nullable=False),
+    Column("removed_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False, index=True),  # when it goes for good
+    Column("is_going", Boolean, nullable=False, server_default=false()),  # its bytes may be gone already
+    sqlite_autoincrement=True,
 )
 
 refresh_tokens: Final = Table(
@@ -420,6 +447,8 @@ leases: Final = Table(
     Column("began_at", Instant),
     Column("seconds", Float),
     Column("failed", Boolean),
+    # How far a job has come that does its work in pieces, in its own words.
+    Column("position", Text),
 )
 
 

@@ -67,13 +67,13 @@ class Server:
         return Account(name, password)
 
     def blob_path(self, digest: str) -> Path:
-        """Where the file system store keeps the blob `digest` once it is whole."""
-        algorithm, _, encoded = digest.partition(":")
-        return self.data / "blobs" / algorithm / encoded[:2] / encoded
+        """The one file in which the file system store keeps the blob `digest`."""
+        [path] = self.blob_files(digest.partition(":")[2])
+        return path
 
-    def blob_files(self) -> Iterator[Path]:
-        """The files in the place of finished blobs."""
-        return (path for path in (self.data / "blobs").rglob("*") if path.is_file())
+    def blob_files(self, encoded: str = "") -> Iterator[Path]:
+        """The files in the place of finished blobs, all or those of one."""
+        return (path for path in (self.data / "blobs").rglob(f"{encoded}*") if path.is_file())
 
     def stored_bytes(self) -> int:
         """How much is on disk, finished or not."""

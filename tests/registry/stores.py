@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from storage.blobs import BlobReader, BlobStore, Space, StagedBlob
+from storage.blobs import BlobReader, BlobStore, KeptBytes, Space, StagedBlob
 from storage.digest import Digest
 
 ENOUGH: Final = 2**62
@@ -41,6 +41,15 @@ class WrappedStore:
 
     async def remove_stray(self, key: str) -> None:
         await self.store.remove_stray(key)
+
+    async def remove_unnamed(self, key: str) -> None:
+        await self.store.remove_unnamed(key)
+
+    async def delete(self, locations: Sequence[str]) -> None:
+        await self.store.delete(locations)
+
+    def walk(self) -> AsyncIterator[Sequence[KeptBytes]]:
+        return self.store.walk()
 
     async def space(self) -> Space | None:
         return await self.store.space()

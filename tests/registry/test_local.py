@@ -31,7 +31,7 @@ from storage import filesystem
 from storage.blobs import StoreFull
 from storage.digest import Digest
 from storage.filesystem import FileStore
-from storage.metadata import repositories, schema, uploads
+from storage.metadata import blobs, repositories, schema, uploads
 from storage.metadata.engine import Connection
 from tests.registry.content import (
     body,
@@ -308,10 +308,12 @@ async def test_bytes_are_durable_before_the_client_hears_of_them(stores: Stores,
 # Bytes that are gone
 
 
-async def test_blob_without_its_bytes_is_unknown(data: Path, local: LocalRegistry) -> None:
+async def test_blob_without_its_bytes_is_unknown(local: LocalRegistry) -> None:
     content = b"will be lost"
     digest = await push_blob(local, APP, content)
-    (data / "blobs" / "sha256" / digest.hex[:2] / digest.hex).unlink()
+    stored = await local.metadata.lookup(blobs.find, APP, digest)
+    assert stored is not None
+    await local.store.delete([stored.location])
     with refused(Problem.BLOB_UNKNOWN):
         await local.open_blob(APP, digest)
     await push_blob(local, APP, content)

@@ -20,6 +20,9 @@ from tests.storage.stores import STORES, Worker, joined
 
 KINDS: Final = [kind if kind == "files" else pytest.param(kind, marks=pytest.mark.e2e) for kind in STORES]
 
+# More than one request deletes.
+MANY: Final = 1001
+
 NOWHERE: Final = f"sha256/ab/{'ab' * 32}"
 
 # Longer than what a store reads at once, and of no round length.
@@ -336,6 +339,57 @@ async def test_upload_that_nobody_knows_of_any_more_goes(worker: Worker) -> None
     await worker.metadata.write(uploads.remove, "upload")
     await worker.store.remove_stray("upload")
     assert await staged_keys(worker) == set()
+
+
+async def test_committing_twice_makes_two_locations(worker: Worker) -> None:
+    first, second = [await worker.put(key, b"same") for key in ("one", "two")]
+    assert first != second
+    await worker.store.delete([first])
+    assert await worker.get(second, 4) == b"same"
+    with pytest.raises(BlobMissing):
+        await worker.store.open(first)
+
+
+async def test_deleted_blobs_are_gone_and_others_stay(worker: Worker) -> None:
+    gone = [await worker.put(f"gone-{number}", content) for number, content in enumerate((b"", b"a", LONG))]
+    kept = await worker.put("kept", b"a")
+    for _ in range(2):
+        await worker.store.delete([*gone, NOWHERE])
+    for location in gone:
+        with pytest.raises(BlobMissing):
+            await worker.store.open(location)
+    assert await worker.get(kept, 1) == b"a"
+
+
+async def test_any_number_is_deleted(worker: Worker) -> None:
+    location = await worker.put("upload", b"a")
+    await worker.store.delete([])
+    await worker.store.delete([*(f"{NOWHERE}.{number}" for number in range(MANY)), location])
+    assert [page async for page in worker.store.walk() if page] == []
+
+
+async def test_walk_finds_every_blob(worker: Worker) -> None:
+    contents = {f"upload-{number}": bytes(number) for number in range(12)} | {"long": LONG}
+    written = {await worker.put(key, content): (key, len(content)) for key, content in contents.items()}
+    found = [each async for page in worker.store.walk() for each in page]
+    assert {each.location: (each.upload, each.size) for each in found} == written
+    now = datetime.now(UTC)
+    assert all(now - HOUR < each.written_at < now + HOUR for each in found)
+
+
+async def test_blob_that_nobody_came_to_name_goes_with_its_upload(worker: Worker) -> None:
+    kept = await worker.put("other", b"bytes")
+    await worker.stage("upload")
+    await worker.append("upload", b"bytes")
+    async with worker.hold("upload") as held:
+        await held.resume()
+        location = await held.staged.commit(Digest.of(b"bytes"))
+    await worker.metadata.write(uploads.remove, "upload")
+    await worker.store.remove_unnamed("upload")
+    await worker.store.remove_unnamed("unknown")
+    with pytest.raises(BlobMissing):
+        await worker.store.open(location)
+    assert await worker.get(kept, 5) == b"bytes"
 
 
 def test_smallest_chunk_is_a_length_or_none(worker: Worker) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 CONTENT: Final = b"content"
 DIGEST: Final = Digest.of(CONTENT)
-LOCATION: Final = f"sha256/{DIGEST.hex[:2]}/{DIGEST.hex}"
+LOCATION: Final = f"sha256/{DIGEST.hex[:2]}/{DIGEST.hex}.upload"
 
 MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -65,8 +65,8 @@ async def test_blob_lies_where_its_digest_says(store: BlobStore, root: Path, alg
     assert files_under(root) == ["uploads/upload"]
     await append(store, "upload", 0, CONTENT)
     assert files_under(root) == ["uploads/upload"]
-    assert await commit(store, "upload", digest) == f"{algorithm}/{digest.hex[:2]}/{digest.hex}"
-    assert files_under(root) == [f"blobs/{algorithm}/{digest.hex[:2]}/{digest.hex}"]
+    assert await commit(store, "upload", digest) == f"{algorithm}/{digest.hex[:2]}/{digest.hex}.upload"
+    assert files_under(root) == [f"blobs/{algorithm}/{digest.hex[:2]}/{digest.hex}.upload"]
 
 
 async def test_blob_is_visible_only_after_its_commit(store: BlobStore) -> None:
@@ -78,10 +78,14 @@ async def test_blob_is_visible_only_after_its_commit(store: BlobStore) -> None:
     await (await store.open(LOCATION)).close()
 
 
-async def test_committing_twice_leaves_one_file(store: BlobStore, root: Path) -> None:
-    await put(store, "one", CONTENT)
-    await put(store, "two", CONTENT)
-    assert files_under(root) == [f"blobs/{LOCATION}"]
+async def test_blob_of_an_earlier_version_is_found_and_removed(store: BlobStore, root: Path) -> None:
+    location = LOCATION.removesuffix(".upload")
+    (root / "blobs" / location).write_bytes(CONTENT)
+    await (await store.open(location)).close()
+    [[found]] = [page async for page in store.walk()]
+    assert (found.location, found.size, found.upload) == (location, len(CONTENT), "")
+    await store.delete([location])
+    assert files_under(root) == []
 
 
 async def test_discard_removes_the_file(store: BlobStore, root: Path) -> None:
@@ -180,6 +184,13 @@ async def test_commit_syncs_what_nobody_synced(store: BlobStore, disk: Disk) -> 
         assert disk.calls == []
         await staged.commit(DIGEST)
     assert disk.calls[0] == "fdatasync uploads/upload"
+
+
+async def test_removal_is_synced(store: BlobStore, disk: Disk) -> None:
+    location = await put(store, "upload", CONTENT)
+    disk.calls.clear()
+    await store.delete([location])
+    assert disk.calls[-1] == f"fsync blobs/{Path(location).parent}"
 
 
 @pytest.mark.parametrize("broken", ["fdatasync", "replace"])

@@ -19,7 +19,7 @@ from registry.interface import Chunk
 from registry.jobs import sweep as sweeping
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry
-from storage.blobs import BlobStore, StagedMissing
+from storage.blobs import BlobMissing, BlobStore, StagedMissing
 from storage.digest import Digest
 from storage.metadata import schema
 from storage.metadata.engine import Connection
@@ -55,12 +55,16 @@ async def begin(registry: LocalRegistry, content: bytes = CONTENT) -> str:
 
 async def leave(data: Path, stores: Stores, upload_id: str, seconds: int = TTL + 1) -> None:
     """Let the last byte of an upload have come `seconds` ago."""
+    await leave_row(stores, upload_id, seconds)
+    set_back(data / "uploads" / upload_id, seconds)
+
+
+async def leave_row(stores: Stores, upload_id: str, seconds: int = TTL + 1) -> None:
     then = datetime.now(UTC) - timedelta(seconds=seconds)
     table = schema.uploads
     await stores.metadata.write(
         lambda db: db.execute(update(table).where(table.c.id == upload_id).values(touched_at=then))
     )
-    set_back(data / "uploads" / upload_id, seconds)
 
 
 def set_back(path: Path, seconds: int = TTL + 1) -> None:
@@ -167,9 +171,26 @@ async def test_bytes_without_a_row_go_when_they_are_old(
     assert files(data) == (set() if goes else {"stray"})
 
 
+async def test_bytes_that_a_crash_kept_from_being_named_go(
+    data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep
+) -> None:
+    upload_id = await begin(local)
+    named = await push_blob(local, APP, CONTENT)
+    async with stores.store.hold(upload_id) as staged:
+        await staged.resume(len(CONTENT), None)
+        location = await staged.commit(Digest.of(CONTENT))
+    await leave_row(stores, upload_id)
+    await sweep()
+    assert await count(stores, "uploads") == 0
+    with pytest.raises(BlobMissing):
+        await stores.store.open(location)
+    assert await read_blob(local, APP, named) == CONTENT
+
+
 async def test_blobs_stay(data: Path, stores: Stores, local: LocalRegistry, sweep: Sweep) -> None:
     digest = await push_blob(local, APP, CONTENT)
-    set_back(data / "blobs" / "sha256" / digest.hex[:2] / digest.hex, TTL * 99)
+    for path in (data / "blobs" / "sha256" / digest.hex[:2]).glob(f"{digest.hex}.*"):
+        set_back(path, TTL * 99)
     await sweep()
     assert await read_blob(local, APP, digest) == CONTENT
 

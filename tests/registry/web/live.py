@@ -190,8 +190,9 @@ class Live:
         return keys_of(self.settings)
 
     def blob_path(self, digest: Digest) -> Path:
-        """Where the file of a blob is."""
-        return self.data / "blobs" / digest.algorithm / digest.hex[:2] / digest.hex
+        """The one file of a blob."""
+        [path] = (self.data / "blobs" / digest.algorithm / digest.hex[:2]).glob(f"{digest.hex}.*")
+        return path
 
     def change(self, query: Callable[[Connection], T]) -> T:
         """Run a query function in a transaction, as a command does beside the server."""

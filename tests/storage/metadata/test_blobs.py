@@ -34,6 +34,16 @@ def test_blob_is_found_where_it_is_linked(db: Connection) -> None:
     assert blobs.find(db, "library/app", digest("other")) is None
 
 
+def test_bytes_that_were_replaced_are_on_their_way_out(db: Connection) -> None:
+    blobs.add(db, BLOB, now=NOW)
+    blobs.add(db, BLOB, now=NOW)
+    assert count(db, schema.removed_content) == [0]
+    blobs.add(db, replace(BLOB, location="elsewhere"), now=NOW + SECOND)
+    c = schema.removed_content.c
+    [row] = db.execute(select(c.digest, c.size, c.location, c.reason, c.removed_at))
+    assert tuple(row) == (BLOB.digest, BLOB.size, BLOB.location, "replaced", NOW + SECOND)
+
+
 def test_later_location_takes_the_place_of_the_earlier(db: Connection) -> None:
     app = add_repository(db, "library/app")
     blobs.add(db, BLOB, now=NOW)

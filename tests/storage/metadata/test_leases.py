@@ -37,6 +37,17 @@ def test_outcome_of_a_turn(db: Connection) -> None:
     assert (other.began_at, other.seconds, other.failed) == (None, None, None)
 
 
+def test_position_stays_with_the_lease(db: Connection) -> None:
+    leases.keep_position(db, "job", "lost")
+    assert leases.position_of(db, "job") is None
+    take(db, "one", 0)
+    leases.keep_position(db, "job", "behind b")
+    take(db, "two", 10)
+    assert leases.position_of(db, "job") == "behind b"
+    leases.keep_position(db, "job", None)
+    assert leases.position_of(db, "job") is None
+
+
 def test_leases_are_apart_by_name(db: Connection) -> None:
     assert take(db, "one", 0, "collect")
     assert take(db, "two", 0, "mirror")

@@ -60,7 +60,7 @@ def test_every_constraint_has_a_name() -> None:
         "repositories (namespace_id, name, is_public, created_at) VALUES (1, NULL, true, 0)",
         "namespaces (name, created_at) VALUES ('library', 0)",
         "blob_links VALUES (99, 'sha256:x', 0)",
-        "manifests VALUES (99, 'sha256:x', '', 0, NULL, NULL, NULL, 0, NULL, '')",
+        "manifests VALUES (99, 'sha256:x', '', 0, NULL, NULL, NULL, 0, NULL, '', NULL)",
         "tags VALUES (99, 'tag', 'sha256:x', 0, NULL, NULL, NULL)",
         "namespace_roles VALUES (1, 99, 1)",
         "repository_roles VALUES (99, 99, 1)",
