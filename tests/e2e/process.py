@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -142,6 +142,15 @@ class Daemon:
         os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def group(self) -> list[int]:
+        """The ids of its processes."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(ProcessLookupError):
+                if os.getpgid(int(entry.name)) == self.pid:
+                    found.append(int(entry.name))
+        return found
 
     def log_tail(self, lines: int = 60, width: int = 400) -> str:
         """The end of the log, without what makes its lines too long to read."""

@@ -79,6 +79,10 @@ class Server:
         """How much is on disk, finished or not."""
         return sum(_size(path) for path in self.data.rglob("*"))
 
+    def processes(self) -> list[Path]:
+        """The directories in /proc of its processes."""
+        return [Path("/proc") / str(pid) for pid in self._daemon.group()]
+
     def remove_data(self) -> None:
         """Remove what the stopped server stored."""
         shutil.rmtree(self.data)

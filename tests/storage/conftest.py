@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from storage.metadata.migrate import migrate_sqlite
+from tests.storage.buckets import Bucket
 from tests.storage.servers import S3Server
-from tests.storage.stores import Worker, opened
+from tests.storage.stores import Worker, opened, place_of
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,14 @@ async def worker(reopen: Reopen) -> Worker:
     worker = await reopen()
     await worker.store.prepare()
     return worker
+
+
+@pytest.fixture
+def server(kind: str, request: pytest.FixtureRequest) -> S3Server:
+    server: S3Server = request.getfixturevalue(kind)
+    return server
+
+
+@pytest.fixture
+def bucket(server: S3Server, root: Path) -> Bucket:
+    return Bucket(server.client(), place_of(root).prefix)

@@ -43,7 +43,21 @@ class Cut:
     after: int
 
 
-Fault = Callable[[Seen], Refuse | Cut | None]
+@dataclass(frozen=True)
+class Pretend:
+    """Pass the request on, and answer with these headers in the place of the true ones."""
+
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Shorten:
+    """Pass the request on, and leave so many bytes out of the answer's end, as if it were whole."""
+
+    by: int
+
+
+Fault = Callable[[Seen], Refuse | Cut | Pretend | Shorten | None]
 
 
 class Proxy:
@@ -96,6 +110,11 @@ class Proxy:
             }
         if isinstance(fault, Cut):
             return await self._cut(request, answer.status, kept, content[: fault.after])
+        if isinstance(fault, Pretend):
+            kept = {name: value for name, value in kept.items() if name not in fault.headers} | fault.headers
+        if isinstance(fault, Shorten):
+            content = content[: -fault.by]
+            kept = {name: value for name, value in kept.items() if name.lower() != "content-length"}
         return web.Response(status=answer.status, headers=kept, body=content or None)
 
     async def _cut(
