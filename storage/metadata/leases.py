@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection, or_, select, update
 
 from storage.metadata.engine import insert
 from storage.metadata.schema import leases
+
+CLOCK_ERROR: Final = timedelta(minutes=5)
+"""More than the clocks of nodes differ, as long as they are right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,15 @@ class Lease:
 
 
 def take(db: Connection, name: str, holder: str, *, now: datetime, expires_at: datetime) -> bool:
-    """Take or renew the lease; False when another holds it still."""
+    """Take or renew the lease; False when another holds it still.
+
+    One that ends long after the one that is asked for was taken by a clock that was wrong: it does not count.
+    """
     values = {"holder": holder, "expires_at": expires_at}
     new = insert(db, leases).values(name=name, **values)
-    free = or_(leases.c.holder == holder, leases.c.expires_at <= now)
+    free = or_(
+        leases.c.holder == holder, leases.c.expires_at <= now, leases.c.expires_at > expires_at + CLOCK_ERROR
+    )
     return (
         db.execute(new.on_conflict_do_update(index_elements=["name"], set_=values, where=free)).rowcount > 0
     )

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from storage.digest import Digest
+from storage.metadata.leases import CLOCK_ERROR
 from storage.metadata.schema import uploads
 
 
@@ -112,8 +113,13 @@ def is_touched_since(db: Connection, upload_id: str, moment: datetime) -> bool:
 
 
 def take_hold(db: Connection, upload_id: str, holder: str, *, now: datetime, until: datetime) -> bool | None:
-    """Hold the upload until then; False when another does, None when there is no such upload."""
-    free = or_(uploads.c.holder.is_(None), uploads.c.held_until <= now)
+    """Hold the upload until then; False when another does, None when there is no such upload.
+
+    A hold that ends long after the one that is asked for was taken by a clock that was wrong: it is void.
+    """
+    free = or_(
+        uploads.c.holder.is_(None), uploads.c.held_until <= now, uploads.c.held_until > until + CLOCK_ERROR
+    )
     statement = update(uploads).where(uploads.c.id == upload_id, free)
     if db.execute(statement.values(holder=holder, held_until=until)).rowcount > 0:
         return True

@@ -21,6 +21,7 @@ def take(db: Connection, holder: str, at: int, name: str = "job") -> bool:
         [("one", 0, True), ("two", 5, False), ("two", 10, True)],  # asking in vain renews nothing
         [("one", 0, True), ("two", 20, True), ("one", 25, False), ("one", 30, True)],
         [("one", 0, True), ("one", 50, True)],
+        [("one", 3600, True), ("two", 3300, False), ("two", 3299, True)],  # a clock that was an hour ahead
     ],
 )
 def test_lease_has_one_holder(db: Connection, story: list[tuple[str, int, bool]]) -> None:

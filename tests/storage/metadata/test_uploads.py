@@ -113,6 +113,15 @@ def test_unknown_upload_is_held_by_nobody(db: Connection) -> None:
     uploads.release_hold(db, "one", "ann")
 
 
+def test_hold_of_a_clock_that_was_ahead_does_not_count(db: Connection) -> None:
+    uploads.add(db, replace(UPLOAD, id="one"), now=NOW)
+    uploads.take_hold(db, "one", "ann", now=NOW + 3600 * SECOND, until=NOW + 3660 * SECOND)
+    later = NOW + 3300 * SECOND
+    assert uploads.take_hold(db, "one", "ben", now=later, until=later + 60 * SECOND) is False
+    assert uploads.take_hold(db, "one", "ben", now=NOW, until=NOW + 60 * SECOND) is True
+    assert not uploads.renew_hold(db, "one", "ann", until=NOW + 3700 * SECOND)
+
+
 def test_holding_changes_nothing_else(db: Connection) -> None:
     uploads.add(db, UPLOAD, now=NOW)
     uploads.take_hold(db, "one", "ann", now=NOW + SECOND, until=NOW + 9 * SECOND)
