@@ -17,7 +17,9 @@ from auth.tokens import ExternalIssuer, TokenIssuer, TokenVerifier
 from registry.accounts import StoredAccounts, StoredThrottle
 from registry.config import Settings
 from registry.holds import UploadHolds
-from registry.installation import database_of, keys_of, passwords_of, shared_keys_of, store_of
+from registry.installation import database_of, grace_of, keys_of, passwords_of, shared_keys_of, store_of
+from registry.jobs import collect
+from registry.jobs.collect import Collector
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
@@ -111,7 +113,7 @@ async def make_app(
     accounts = StoredAccounts(metadata, settings.refresh_token_lifetime)
     origins = Origins(settings.external_url, settings.trusted_proxies)
     outside = None if settings.outside_jwks is None else OutsideKeys(settings.outside_jwks)
-    rules = Rules(sparse=settings.sparse, public=settings.default_visibility == "public")
+    rules = Rules(settings.sparse, settings.default_visibility == "public", grace_of(settings))
     verifier = _verifier(settings, ring, outside) if settings.auth == "on" else None
     local = LocalRegistry(metadata, store, rules)
     gate = Gate(local, accounts, verifier)
@@ -214,7 +216,9 @@ def _background(
 
     async def run(_: web.Application) -> AsyncIterator[None]:
         sweep = Sweep(metadata, local.store, settings.upload_ttl)
+        collector = Collector(metadata, local.store, local.rules.grace)
         work: list[Awaitable[None]] = [
+            Job(metadata, collect.NAME, settings.gc_interval, collector).run_forever(),
             Job(metadata, "sweep", settings.sweep_interval, sweep).run_forever(),
             local.statistics.run_forever(),
         ]

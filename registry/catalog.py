@@ -351,7 +351,7 @@ class Catalog:
         def run(db: Connection) -> None:
             seen = see(db, caller, name)
             seen.require("delete")
-            if not tags.remove(db, seen.name, tag):
+            if not tags.remove(db, seen.name, tag, now=_now()):
                 raise not_here()
             self.sums.forget(seen.id)
 
@@ -363,7 +363,7 @@ class Catalog:
         def run(db: Connection) -> None:
             seen = see(db, caller, name)
             seen.require("delete")
-            if not manifests.remove(db, seen.name, digest):
+            if not manifests.remove(db, seen.name, digest, now=_now()):
                 raise not_here()
             self.sums.forget(seen.id)
 

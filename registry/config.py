@@ -229,6 +229,20 @@ class Settings(BaseModel):
     sweep_interval: Annotated[int, duration(1, 7 * DAY)] = Field(
         default=600, description="Time between two rounds of housekeeping."
     )
+    gc_interval: Annotated[int, duration(1, DAY)] = Field(
+        default=MINUTE, description="Time between two turns of garbage collection."
+    )
+    gc_grace: Annotated[int, duration(0, 365 * DAY)] = Field(
+        default=DAY,
+        description="How long blobs stay that no manifest names; a push may take this long.",
+    )
+    gc_quarantine: Annotated[int, duration(0, 365 * DAY)] = Field(
+        default=DAY, description="How long what was collected can come back before its bytes are deleted."
+    )
+    gc_untagged: Annotated[int | None, duration(0, 3650 * DAY)] = Field(
+        default=None,
+        description="How long manifests stay that no tag leads to, where without it they stay for good.",
+    )
     manifest_limit: Annotated[int, size(64 * KIB, 64 * MIB)] = Field(
         default=4 * MIB, description="Largest manifest that is accepted."
     )

@@ -16,13 +16,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auth.keys import KeyDirectory
 from auth.passwords import Passwords
 from registry.config import Settings, is_s3
+from registry.grace import Grace
 from registry.shared_keys import SharedKeys
 from storage.blobs import BlobStore, Holds, StoreUnavailable
 from storage.filesystem import FileStore
@@ -166,6 +167,16 @@ def place_of(settings: Settings, storage: str) -> "S3Place":
         kms_key=settings.s3_kms_key,
         threads=settings.s3_threads,
         public_endpoint=settings.s3_public_endpoint,
+    )
+
+
+def grace_of(settings: Settings) -> Grace:
+    """Return how long what nothing needs is kept."""
+    untagged = settings.gc_untagged
+    return Grace(
+        blobs=timedelta(seconds=settings.gc_grace),
+        quarantine=timedelta(seconds=settings.gc_quarantine),
+        untagged=None if untagged is None else timedelta(seconds=untagged),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeVar
 
 from auth.identity import SYSTEM, Identity
 from registry.errors import Problem, RegistryError, blob_unknown
+from registry.grace import DEFAULT_GRACE, Grace, Renewal
 from registry.interface import (
     Blob,
     BlobLink,
@@ -29,7 +30,7 @@ from registry.manifest import OCTET_STREAM, ParsedManifest, parse_manifest
 from registry.names import LIBRARY, Reference, RepositoryName, Tag
 from registry.statistics import Statistics
 from registry.uploads import HeldUpload, Uploads
-from storage.blobs import BlobMissing, BlobStore
+from storage.blobs import BlobMissing, BlobReader, BlobStore
 from storage.digest import Digest
 from storage.metadata import blobs, catalog, manifests, repositories, tags, uploads
 from storage.metadata.engine import Connection, Metadata
@@ -61,6 +62,8 @@ class Rules:
     """Which manifests may name content that is not here."""
     public: bool = False
     """Whether a repository that a push makes is public."""
+    grace: Grace = DEFAULT_GRACE
+    """How long what nothing needs is kept."""
 
 
 DEFAULT_RULES: Final = Rules()
@@ -78,6 +81,7 @@ class LocalRegistry:
         self.caller = caller
         self.uploads = Uploads(metadata, store)
         self.statistics = Statistics(metadata)
+        self._renewal = Renewal(metadata, rules.grace)
 
     def acting_for(self, caller: Identity) -> "LocalRegistry":
         """Return this registry as `caller` sees it and is recorded in it."""
@@ -98,17 +102,24 @@ class LocalRegistry:
 
     async def find_manifest(self, repository: RepositoryName, reference: Reference) -> Descriptor:
         found = await self.metadata.lookup(manifests.find, repository, reference)
-        if found is None:
+        if found is None or not await self._keeps(repository, reference, found):
             raise await self._manifest_unknown(repository, reference)
         self.statistics.note_check(repository, reference)
         return _describe(found)
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> Manifest:
         found = await self.metadata.lookup(manifests.read, repository, reference)
-        if found is None:
+        if found is None or not await self._keeps(repository, reference, found[0]):
             raise await self._manifest_unknown(repository, reference)
         self.statistics.note_pull(repository, reference)
         return Manifest(_describe(found[0]), found[1])
+
+    async def _keeps(
+        self, repository: RepositoryName, reference: Reference, manifest: StoredManifest
+    ) -> bool:
+        """Count whoever is told that a manifest is here. What a tag means the tag keeps."""
+        by_digest = reference == manifest.digest
+        return not by_digest or await self._renewal.keep_manifest(repository, manifest)
 
     async def put_manifest(
         self,
@@ -173,11 +184,11 @@ class LocalRegistry:
             raise RegistryError(Problem.MANIFEST_BLOB_UNKNOWN, detail=[{"digest": each} for each in missing])
 
     async def delete_manifest(self, repository: RepositoryName, digest: Digest) -> None:
-        if not await self.metadata.write(manifests.remove, repository, digest):
+        if not await self.metadata.write(manifests.remove, repository, digest, now=_now()):
             raise await self._manifest_unknown(repository, digest)
 
     async def delete_tag(self, repository: RepositoryName, tag: Tag) -> None:
-        if not await self.metadata.write(tags.remove, repository, tag):
+        if not await self.metadata.write(tags.remove, repository, tag, now=_now()):
             raise await self._manifest_unknown(repository, tag)
 
     async def _manifest_unknown(self, repository: RepositoryName, reference: Reference) -> RegistryError:
@@ -188,30 +199,43 @@ class LocalRegistry:
     # -- blobs -----------------------------------------------------------------------------------------
 
     async def find_blob(self, repository: RepositoryName, digest: Digest) -> Descriptor:
-        stored = await self.metadata.lookup(blobs.find, repository, digest)
+        stored = await self._find_blob(repository, digest)
         if stored is not None:
             return Descriptor(OCTET_STREAM, digest, stored.size)
         # containerd asks for manifests here when it only knows their digest.
         manifest = await self.metadata.lookup(manifests.find, repository, digest)
-        if manifest is None:
+        if manifest is None or not await self._keeps(repository, digest, manifest):
             raise blob_unknown(digest)
         return _describe(manifest)
 
     async def open_blob(self, repository: RepositoryName, digest: Digest) -> Blob:
-        stored = await self.metadata.lookup(blobs.find, repository, digest)
+        stored = await self._find_blob(repository, digest)
         if stored is None:
             manifest = await self.metadata.lookup(manifests.read, repository, digest)
-            if manifest is None:
+            if manifest is None or not await self._keeps(repository, digest, manifest[0]):
                 raise blob_unknown(digest)
             return Blob(_describe(manifest[0]), _BytesReader(manifest[1]))
-        try:
-            reader = await self.store.open(stored.location)
-        except BlobMissing as error:
-            raise blob_unknown(digest) from error
+        reader = await self._open_stored(repository, stored)
         return Blob(Descriptor(OCTET_STREAM, digest, stored.size), reader)
 
-    async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
+    async def _find_blob(self, repository: RepositoryName, digest: Digest) -> blobs.StoredBlob | None:
         stored = await self.metadata.lookup(blobs.find, repository, digest)
+        if stored is None or not await self._renewal.keep_blob(repository, stored):
+            return None
+        return stored
+
+    async def _open_stored(self, repository: RepositoryName, stored: blobs.StoredBlob) -> BlobReader:
+        try:
+            return await self.store.open(stored.location)
+        except BlobMissing as error:
+            # Pushed again since it was looked up, its bytes are elsewhere now.
+            again = await self.metadata.lookup(blobs.find, repository, stored.digest)
+            if again is None or again.location == stored.location:
+                raise blob_unknown(stored.digest) from error
+            return await self._open_stored(repository, again)
+
+    async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
+        stored = await self._find_blob(repository, digest)
         url = None if stored is None else await self.store.url(stored.location)
         if stored is None or url is None:
             return None

@@ -1,17 +1,17 @@
 """Which blobs are stored where, and which repository links them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, case, delete, exists, null, select, type_coerce, update
 
 from storage.digest import Digest
 from storage.metadata import removed
 from storage.metadata.engine import insert
-from storage.metadata.repositories import Viewer, id_of, lacks, visible_to
-from storage.metadata.schema import blob_links, blobs, manifest_references, repositories
+from storage.metadata.repositories import Viewer, id_of, lacks, portions, visible_to
+from storage.metadata.schema import Instant, blob_links, blobs, manifest_references, repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,22 @@ class StoredBlob:
     digest: Digest
     size: int
     location: str
+    loose_since: datetime | None = field(default=None, compare=False)
+    """When somebody was last told that it is here, where no manifest of the repository names it."""
 
+
+_NAMED: Final = exists().where(
+    manifest_references.c.repository_id == blob_links.c.repository_id,
+    manifest_references.c.target == blob_links.c.digest,
+)
 
 # Built once: that costs more than a run.
 _FIND: Final = (
-    select(blobs.c.size, blobs.c.location)
+    select(
+        blobs.c.size,
+        blobs.c.location,
+        type_coerce(case((_NAMED, null()), else_=blob_links.c.linked_at), Instant),
+    )
     .join(blob_links, blob_links.c.digest == blobs.c.digest)
     .join(repositories, repositories.c.id == blob_links.c.repository_id)
     .where(repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest"))
@@ -72,9 +83,36 @@ def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
 
 
 def link(db: Connection, repository_id: int, digest: Digest, *, now: datetime) -> None:
-    """Let the repository serve the blob."""
+    """Let the repository serve the blob; from now on it is in use, or about to be."""
     new = insert(db, blob_links).values(repository_id=repository_id, digest=digest, linked_at=now)
-    db.execute(new.on_conflict_do_nothing())
+    key = ["repository_id", "digest"]
+    db.execute(new.on_conflict_do_update(index_elements=key, set_={"linked_at": now}))
+    unused = (blobs.c.digest == digest, blobs.c.unused_since.is_not(None))
+    db.execute(update(blobs).where(*unused).values(unused_since=None))
+
+
+def renew(db: Connection, repository: str, digest: Digest, *, now: datetime) -> bool:
+    """Keep the blob for whoever is told now that it is here; False where it is not, or not any more."""
+    statement = update(blob_links).where(
+        blob_links.c.repository_id == id_of(repository), blob_links.c.digest == digest
+    )
+    return db.execute(statement.values(linked_at=now)).rowcount > 0
+
+
+# Whoever watches pushes looks back for some seconds, and is not to take what is let go for what came.
+_NOT_NEWS: Final = timedelta(seconds=30)
+
+
+def release(db: Connection, repository_id: int, digests: Iterable[str], *, now: datetime) -> None:
+    """Let the time begin after which links go: a manifest that named the blobs is about to.
+
+    Until now nobody needed to be counted who was told that a blob is here: the manifest kept it.
+    """
+    then = now - _NOT_NEWS
+    c = blob_links.c
+    for some in portions(digests):
+        older = (c.repository_id == repository_id, c.digest.in_(some), c.linked_at < then)
+        db.execute(update(blob_links).where(*older).values(linked_at=then))
 
 
 def unlink(db: Connection, repository: str, digest: Digest) -> bool:

@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Row, Select, and_, bindparam, delete, select
+from sqlalchemy import Column, Connection, Row, Select, and_, bindparam, delete, select, update
 
 from storage.digest import Digest
+from storage.metadata import blobs
 from storage.metadata.engine import insert
-from storage.metadata.repositories import id_of, lacks
+from storage.metadata.repositories import id_of, lacks, portions
 from storage.metadata.schema import manifest_references, manifests, repositories, tags
 
 
@@ -26,6 +27,8 @@ class StoredManifest:
     annotations: Mapping[str, str] | None = None
     warning: str | None = None
     """What the tag and the repository that it was found by tell whoever pulls."""
+    renewed_at: datetime | None = field(default=None, compare=False)
+    """When it was last pushed, or a push was told that it is here; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,15 @@ def _by_reference(*columns: Column[Any]) -> tuple[Select[*tuple[Any, ...]], Sele
     return in_repository.where(manifests.c.digest == bindparam("reference")), by_tag
 
 
-_FIND_BY_DIGEST, _FIND_BY_TAG = _by_reference(manifests.c.digest, manifests.c.media_type, manifests.c.size)
-_READ_BY_DIGEST, _READ_BY_TAG = _by_reference(
-    manifests.c.digest, manifests.c.media_type, manifests.c.size, manifests.c.content
+_FOUND: Final = (
+    manifests.c.digest,
+    manifests.c.media_type,
+    manifests.c.size,
+    manifests.c.pushed_at,
+    manifests.c.renewed_at,
 )
+_FIND_BY_DIGEST, _FIND_BY_TAG = _by_reference(*_FOUND)
+_READ_BY_DIGEST, _READ_BY_TAG = _by_reference(*_FOUND, manifests.c.content)
 
 
 def find(db: Connection, repository: str, reference: str) -> StoredManifest | None:
@@ -64,7 +72,7 @@ def find(db: Connection, repository: str, reference: str) -> StoredManifest | No
     # A tag holds no colon and a digest always does (distribution specification, "Pulling manifests").
     statement = _FIND_BY_DIGEST if ":" in reference else _FIND_BY_TAG
     row = db.execute(statement, {"repository": repository, "reference": reference}).first()
-    return None if row is None else _found(row[0], row[1], row[2], row[3:])
+    return None if row is None else _found(row, row[5:])
 
 
 def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifest, bytes] | None:
@@ -73,12 +81,14 @@ def read(db: Connection, repository: str, reference: str) -> tuple[StoredManifes
     row = db.execute(statement, {"repository": repository, "reference": reference}).first()
     if row is None:
         return None
-    return _found(row[0], row[1], row[2], row[4:]), row[3]
+    return _found(row, row[6:]), row[5]
 
 
-def _found(digest: str, media_type: str, size: int, deprecations: Sequence[str | None]) -> StoredManifest:
+def _found(row: Row[*tuple[Any, ...]], deprecations: Sequence[str | None]) -> StoredManifest:
+    digest, media_type, size, pushed_at, renewed_at = row[:5]
     warning = "; ".join(text for text in reversed(deprecations) if text) or None
-    return StoredManifest(Digest(digest), media_type, size, warning=warning)
+    last = pushed_at if renewed_at is None else max(pushed_at, renewed_at)
+    return StoredManifest(Digest(digest), media_type, size, warning=warning, renewed_at=last)
 
 
 def put(
@@ -120,12 +130,37 @@ def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> li
     return lacks(db, repository_id, manifests, digests)
 
 
-def remove(db: Connection, repository: str, digest: Digest) -> bool:
-    """Delete a manifest with its tags; tell whether it was there."""
-    statement = delete(manifests).where(
-        manifests.c.repository_id == id_of(repository), manifests.c.digest == digest
-    )
-    return db.execute(statement).rowcount > 0
+def remove(db: Connection, repository: str, digest: Digest, *, now: datetime) -> bool:
+    """Delete a manifest with its tags; tell whether it was there. What it kept is kept for a while more."""
+    this = (manifests.c.repository_id == id_of(repository), manifests.c.digest == digest)
+    repository_id = db.execute(select(manifests.c.repository_id).where(*this)).scalar()
+    if repository_id is None:
+        return False
+    release(db, repository_id, digest, now=now)
+    db.execute(delete(manifests).where(*this))
+    return True
+
+
+def release(db: Connection, repository_id: int, digest: str, *, now: datetime) -> None:
+    """Let the time begin after which goes what the manifest kept, which is about to go itself.
+
+    That are the blobs and manifests that it names, and its referrers.
+    """
+    c = manifest_references.c
+    statement = select(c.target).where(c.repository_id == repository_id, c.digest == digest)
+    named = db.execute(statement).scalars().all()
+    blobs.release(db, repository_id, named, now=now)
+    for some in portions(named):
+        renew(db, repository_id, some, now=now)
+    refers = (manifests.c.repository_id == repository_id, manifests.c.subject == digest)
+    db.execute(update(manifests).where(*refers).values(renewed_at=now))
+
+
+def renew(db: Connection, repository_id: int, digests: Sequence[str], *, now: datetime) -> bool:
+    """Keep manifests for a while; False where none of them is there. A page's worth of digests at most."""
+    c = manifests.c
+    statement = update(manifests).where(c.repository_id == repository_id, c.digest.in_(digests))
+    return db.execute(statement.values(renewed_at=now)).rowcount > 0
 
 
 def referrers(

@@ -1,9 +1,12 @@
 """What was removed and can still come back, until it is due to go for good."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, func, select, update
 
 from storage.digest import Digest
 from storage.metadata.engine import insert
@@ -25,6 +28,27 @@ class Reason(StrEnum):
     """The bytes were not what the digest says."""
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedBytes:
+    """Bytes in the store that no row of `blobs` names."""
+
+    id: int
+    digest: Digest
+    size: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many there are, and their bytes altogether."""
+
+    count: int
+    size: int
+
+
+NOTHING: Final = Sizes(0, 0)
+
+
 def add_bytes(
     db: Connection,
     digest: Digest,
@@ -36,7 +60,69 @@ def add_bytes(
     due_at: datetime,
 ) -> None:
     """Keep account of bytes that no row of `blobs` names any more; twice is once."""
-    new = insert(db, removed_content).values(
-        digest=digest, size=size, location=location, reason=reason, removed_at=now, due_at=due_at
+    add_all(db, [(digest, size, location)], reason, now=now, due_at=due_at)
+
+
+def add_all(
+    db: Connection,
+    found: Iterable[Sequence[Any]],
+    reason: Reason,
+    *,
+    now: datetime,
+    due_at: datetime,
+) -> None:
+    """Keep account of bytes: of each the digest, the size and the location. There is at least one."""
+    values = {"reason": reason, "removed_at": now, "due_at": due_at}
+    rows = [
+        {"digest": digest, "size": size, "location": location, **values} for digest, size, location in found
+    ]
+    db.execute(insert(db, removed_content).on_conflict_do_nothing(index_elements=["location"]), rows)
+
+
+def is_any_due(db: Connection, *, now: datetime) -> bool:
+    """Tell whether anything is due: to ask costs less than to write."""
+    due = select(removed_content.c.id).where(removed_content.c.due_at <= now).limit(1)
+    return db.execute(due).first() is not None
+
+
+def take_due(db: Connection, *, now: datetime, limit: int) -> Sequence[RemovedBytes]:
+    """Return at most `limit` bytes that are due. From now on they cannot come back.
+
+    Those whose deletion was begun and not seen through are among them.
+    """
+    c = removed_content.c
+    statement = (
+        select(c.id, c.digest, c.size, c.location)
+        .where(c.due_at <= now, c.location.is_not(None))
+        .order_by(c.due_at, c.id)
+        .limit(limit)
     )
-    db.execute(new.on_conflict_do_nothing(index_elements=["location"]))
+    due = [RemovedBytes(id_, Digest(digest), *rest) for id_, digest, *rest in db.execute(statement)]
+    going = c.id.in_([each.id for each in due])
+    db.execute(update(removed_content).where(going).values(is_going=True))
+    return due
+
+
+def forget(db: Connection, ids: Sequence[int]) -> None:
+    """Forget what is gone from the store."""
+    db.execute(delete(removed_content).where(removed_content.c.id.in_(ids)))
+
+
+def postpone(db: Connection, ids: Sequence[int], *, due_at: datetime) -> None:
+    """Try again then: now the bytes could not be deleted."""
+    db.execute(update(removed_content).where(removed_content.c.id.in_(ids)).values(due_at=due_at))
+
+
+def forget_due_manifests(db: Connection, *, now: datetime, limit: int) -> int:
+    """Forget at most `limit` manifests that are due; return how many."""
+    c = removed_content.c
+    due = select(c.id).where(c.due_at <= now, c.location.is_(None)).order_by(c.due_at, c.id).limit(limit)
+    return db.execute(delete(removed_content).where(c.id.in_(due))).rowcount
+
+
+def waiting(db: Connection) -> Sizes:
+    """Return how many removed blobs still take room, and how much."""
+    c = removed_content.c
+    statement = select(func.count(), func.coalesce(func.sum(c.size), 0)).where(c.location.is_not(None))
+    count, size = db.execute(statement).one()
+    return Sizes(count, int(size))

@@ -1,8 +1,9 @@
 """Namespaces, repositories and the roles that accounts have on them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import (
@@ -390,10 +391,16 @@ def lacks(db: Connection, repository_id: int, content: Table, digests: Iterable[
     """Return those digests that the repository has no row for in `content` (blob links or manifests)."""
     wanted = list(dict.fromkeys(digests))
     found: set[str] = set()
-    for start in range(0, len(wanted), _IN_LIMIT):
-        some = wanted[start : start + _IN_LIMIT]
+    for some in portions(wanted):
         statement = select(content.c.digest).where(
             content.c.repository_id == repository_id, content.c.digest.in_(some)
         )
         found.update(db.execute(statement).scalars())
     return [digest for digest in wanted if digest not in found]
+
+
+def portions(values: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the values again, as many at a time as a statement has room for."""
+    rest = iter(values)
+    while some := list(islice(rest, _IN_LIMIT)):
+        yield some

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select
 
 from storage.digest import Digest
+from storage.metadata import manifests
 from storage.metadata.engine import insert
 from storage.metadata.repositories import id_of
 from storage.metadata.schema import tags
@@ -21,7 +22,14 @@ def digest_of(db: Connection, repository: str, name: str) -> Digest | None:
 def put(
     db: Connection, repository_id: int, name: str, digest: Digest, *, by: str | None, now: datetime
 ) -> None:
-    """Let the tag mean the manifest `digest` of the repository, whatever it meant before."""
+    """Let the tag mean the manifest `digest` of the repository.
+
+    What it meant before, and is maybe tagged no more, is kept for a while.
+    """
+    earlier = select(tags.c.digest).where(tags.c.repository_id == repository_id, tags.c.name == name)
+    meant = db.execute(earlier).scalar()
+    if meant is not None and meant != digest:
+        manifests.renew(db, repository_id, [meant], now=now)
     value = {"digest": digest, "tagged_at": now, "tagged_by": by}
     new = insert(db, tags).values(repository_id=repository_id, name=name, **value)
     db.execute(new.on_conflict_do_update(index_elements=["repository_id", "name"], set_=value))
@@ -38,10 +46,14 @@ def names(db: Connection, repository: str, *, last: str, limit: int) -> Sequence
     return db.execute(statement).scalars().all()
 
 
-def remove(db: Connection, repository: str, name: str) -> bool:
+def remove(db: Connection, repository: str, name: str, *, now: datetime) -> bool:
     """Delete the tag, not what it means; tell whether it was there."""
     statement = delete(tags).where(tags.c.repository_id == id_of(repository), tags.c.name == name)
-    return db.execute(statement).rowcount > 0
+    removed = db.execute(statement.returning(tags.c.repository_id, tags.c.digest)).first()
+    if removed is None:
+        return False
+    manifests.renew(db, removed.repository_id, [removed.digest], now=now)
+    return True
 
 
 def of_manifest(db: Connection, repository_id: int, digest: str, *, limit: int) -> Sequence[str]:

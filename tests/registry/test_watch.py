@@ -95,7 +95,7 @@ async def test_each_thing_is_told_once(stores: Stores, reader: Identity, watch: 
     async with following(watch, reader) as events:
         for number in range(20):
             await push_blob(registry, APP, b"%d" % number)
-        await push(registry, {APP: image(tags=["end"], layers=[])})
+        await push(registry, {APP: image(tags=["end"], config=b"config")})
         seen: list[Event] = []
         while not isinstance(event := await anext(events), TagSet):
             seen.append(event)

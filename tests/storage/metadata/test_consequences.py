@@ -27,7 +27,7 @@ def app(db: Connection) -> int:
     tags.put(db, app, "also", digest("v1"), by=None, now=NOW)
     add_manifest(db, app, "amd64", references=References(blobs=(digest("common"),)))
     add_manifest(db, app, "arm64", references=References(blobs=(digest("child"),)))
-    tags.remove(db, "team/app", "arm64")
+    tags.remove(db, "team/app", "arm64", now=NOW)
     children = (digest("amd64"), digest("arm64"), digest("never pushed"))
     add_manifest(db, app, "multi", references=References(manifests=children))
     add_manifest(db, app, "signature", subject=digest("v1"))
@@ -49,7 +49,7 @@ def test_of_a_tag(db: Connection, app: int, tag: str) -> None:
 
 
 def test_of_the_last_tag(db: Connection, app: int) -> None:
-    tags.remove(db, "team/app", "also")
+    tags.remove(db, "team/app", "also", now=NOW)
     expected = Consequences(tags=1, manifests=1, size=ALONE, referrers=1)
     assert consequences.of_tag(db, app, "v1") == expected
 

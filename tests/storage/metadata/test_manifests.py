@@ -128,9 +128,9 @@ def test_removed_manifest_takes_its_tags_and_references_along(db: Connection) ->
         add_manifest(db, repository_id, "v1", references=References(blobs=(digest("layer"),)))
     add_manifest(db, one, "v2", references=References(manifests=(digest("v1"),)))
     tags.put(db, one, "latest", digest("v1"), by=None, now=NOW)
-    assert manifests.remove(db, "library/one", digest("v1"))
-    assert not manifests.remove(db, "library/one", digest("v1"))
-    assert not manifests.remove(db, "library/nowhere", digest("v1"))
+    assert manifests.remove(db, "library/one", digest("v1"), now=NOW)
+    assert not manifests.remove(db, "library/one", digest("v1"), now=NOW)
+    assert not manifests.remove(db, "library/nowhere", digest("v1"), now=NOW)
     assert list(tags.names(db, "library/one", last="", limit=9)) == ["v2"]
     assert list(tags.names(db, "library/two", last="", limit=9)) == ["v1"]
     assert named(db, "v2") == {("manifest", digest("v1"))}  # an index goes on naming its child
@@ -247,7 +247,7 @@ def test_page_begins_after_a_digest_that_does_not_exist(db: Connection) -> None:
 def test_removed_manifest_is_no_referrer(db: Connection) -> None:
     app = add_repository(db, "library/app")
     attach(db, app, ["a", "b"], SBOM)
-    manifests.remove(db, "library/app", digest("a"))
+    manifests.remove(db, "library/app", digest("a"), now=NOW)
     assert [found.digest for found in referrers(db)] == [digest("b")]
 
 
@@ -255,5 +255,5 @@ def test_referrers_outlive_their_subject(db: Connection) -> None:
     app = add_repository(db, "library/app")
     add_manifest(db, app, "subject")
     attach(db, app, ["a"], SBOM)
-    manifests.remove(db, "library/app", SUBJECT)
+    manifests.remove(db, "library/app", SUBJECT, now=NOW)
     assert [found.digest for found in referrers(db)] == [digest("a")]

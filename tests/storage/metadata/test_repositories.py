@@ -310,7 +310,7 @@ def test_summaries_count_what_a_repository_holds(db: Connection) -> None:
     for name in ("latest", "stable"):
         tags.put(db, one, name, digest("v2"), by=None, now=NOW)
     add_manifest(db, two, "v1")
-    tags.remove(db, "library/two", "v1")
+    tags.remove(db, "library/two", "v1", now=NOW)
     wanted = [
         Summary("library/empty", is_public=True, tags=0, manifests=0, size=0),
         Summary("library/one", is_public=True, tags=4, manifests=2, size=2**40 + 5),

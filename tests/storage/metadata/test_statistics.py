@@ -22,9 +22,9 @@ def app(db: Connection) -> int:
     app = add_repository(db, "team/app")
     child = add_manifest(db, app, "child")
     add_manifest(db, app, "index", references=References(manifests=(child,)))
-    tags.remove(db, "team/app", "child")
+    tags.remove(db, "team/app", "child", now=NOW)
     add_manifest(db, app, "loose")
-    tags.remove(db, "team/app", "loose")
+    tags.remove(db, "team/app", "loose", now=NOW)
     tags.put(db, app, "newer", digest("index"), by=None, now=NOW + SECOND)
     return app
 

@@ -101,9 +101,9 @@ def test_removed_tag_leaves_its_manifest_and_other_tags(db: Connection) -> None:
     repository_id = fill(db, "library/app", ["v1"])
     fill(db, "library/other", ["v1"])
     tags.put(db, repository_id, "latest", digest("v1"), by=None, now=NOW)
-    assert tags.remove(db, "library/app", "v1")
-    assert not tags.remove(db, "library/app", "v1")
-    assert not tags.remove(db, "library/nowhere", "latest")
+    assert tags.remove(db, "library/app", "v1", now=NOW)
+    assert not tags.remove(db, "library/app", "v1", now=NOW)
+    assert not tags.remove(db, "library/nowhere", "latest", now=NOW)
     assert list(tags.names(db, "library/app", last="", limit=9)) == ["latest"]
     assert manifests.find(db, "library/app", digest("v1")) is not None
     assert tags.digest_of(db, "library/other", "v1") == digest("v1")
