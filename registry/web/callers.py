@@ -195,6 +195,9 @@ class Callers:
         return caller.identity
 
     async def _by_basic(self, request: web.Request, header: str) -> Identity:
+        if request.method not in _SAFE and self.origins.is_foreign(request):
+            # A browser that was once given a name and a password sends them along with forms of any site.
+            raise RegistryError(Problem.DENIED, "a page of another site changes nothing here")
         login = read_login(header)
         address = self.origins.client_address(request)
         return await self.authenticator.authenticate(login.login, login.password, address)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from .clients import Account
@@ -45,6 +45,10 @@ class Answer:
         if self.status not in statuses:
             raise UnexpectedAnswer(f"{self.status}, not {statuses}: {self.body[:2000]!r}")
         return self
+
+    def json(self) -> Any:
+        """The document in the body."""
+        return json.loads(self.body)
 
 
 class Wire:

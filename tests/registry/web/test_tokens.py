@@ -1,12 +1,10 @@
 """The token endpoint: what clients send, what they read, and what no token gets through."""
 
 import base64
-import hmac
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -15,13 +13,12 @@ import jwt
 import pytest
 
 from auth import throttle
-from auth.jwk import SigningKey
 from auth.policy import Role
-from auth.tokens import LEEWAY
 from registry.installation import passwords_of
 from storage.metadata import accounts, login_failures
 from tests.registry.web.conftest import Serving
 from tests.registry.web.content import push_image
+from tests.registry.web.forgeries import FORGERIES, Forger, now
 from tests.registry.web.live import Answer, Client, Live, basic, connect, exchange, password_of
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -568,110 +565,36 @@ async def test_tokens_outlive_a_restart(serving: Serving) -> None:
 # -- forgery ---------------------------------------------------------------------------------------------
 
 
-def _now() -> int:
-    return int(time.time())
-
-
-def _claims(**changes: object) -> dict[str, Any]:
-    now = _now()
-    access = [{"type": "repository", "name": "ann/app", "actions": ["*"]}]
-    claims: dict[str, Any] = {
-        "iss": "longshore",
-        "aud": "longshore",
-        "sub": "root",
-        "account": 3,
-        "admin": True,
-        "iat": now,
-        "nbf": now,
-        "exp": now + 300,
-        "access": access,
-    }
-    return {name: value for name, value in (claims | changes).items() if value is not None}
-
-
-def _sign(key: SigningKey, claims: Mapping[str, Any], **header: object) -> str:
-    return jwt.encode(dict(claims), key.private_key, key.algorithm, headers={"kid": key.kid, **header})
-
-
-def _segment(value: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-
-def _sign_with_secret(secret: str, kid: str) -> str:
-    signed = f"{_segment({'alg': 'HS256', 'kid': kid})}.{_segment(_claims())}"
-    signature = hmac.digest(secret.encode(), signed.encode(), "sha256")
-    return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
-
-
-Forgery = Callable[[SigningKey], str]
-
-FORGERIES: Final[Mapping[str, Forgery]] = {
-    "no signature": lambda key: f"{_segment({'alg': 'none', 'kid': key.kid})}.{_segment(_claims())}.",
-    "no signature, in capitals": lambda key: (
-        f"{_segment({'alg': 'NONE', 'kid': key.kid})}.{_segment(_claims())}."
-    ),
-    "an empty signature": lambda key: _sign(key, _claims()).rpartition(".")[0] + ".",
-    "a signature of other claims": lambda key: ".".join(
-        (_sign(key, _claims()).split(".")[0], _segment(_claims(jti="x")), _sign(key, _claims()).split(".")[2])
-    ),
-    "another key of the same name": lambda key: _sign(
-        replace(SigningKey.generate("ES256", 0), kid=key.kid), _claims()
-    ),
-    "an unknown key": lambda _: _sign(SigningKey.generate("ES256", 0), _claims()),
-    "the public key as a secret": lambda key: _sign_with_secret(json.dumps(key.to_public_jwk()), key.kid),
-    "a key that it brings along": lambda key: _sign(key, _claims(), jwk=key.to_public_jwk()),
-    "an address of keys": lambda key: _sign(key, _claims(), jku="http://127.0.0.1/jwks.json"),
-    "a path as a key": lambda key: _sign(replace(key, kid="../../etc/passwd"), _claims()),
-    "a critical header": lambda key: _sign(key, _claims(), crit=["x"], x=1),
-    "another type": lambda key: _sign(key, _claims(), typ="refresh+jwt"),
-    "another issuer": lambda key: _sign(key, _claims(iss="other")),
-    "no issuer": lambda key: _sign(key, _claims(iss=None)),
-    "another audience": lambda key: _sign(key, _claims(aud="other")),
-    "no audience": lambda key: _sign(key, _claims(aud=None)),
-    "other audiences": lambda key: _sign(key, _claims(aud=["other", "another"])),
-    "expired": lambda key: _sign(key, _claims(exp=_now() - LEEWAY - 1)),
-    "no end": lambda key: _sign(key, _claims(exp=None)),
-    "an end that is text": lambda key: _sign(key, _claims(exp=str(_now() + 300))),
-    "not valid yet": lambda key: _sign(key, _claims(nbf=_now() + 3600)),
-    "made in the future": lambda key: _sign(key, _claims(iat=_now() + 3600)),
-    "no account of that number": lambda key: _sign(key, _claims(account=999)),
-    "an account of another name": lambda key: _sign(key, _claims(sub="ann")),
-    "access that is no list": lambda key: _sign(key, _claims(access="*")),
-    "an action that is no word": lambda key: _sign(
-        key, _claims(access=[{"type": "repository", "name": "ann/app", "actions": ["pull,push"]}])
-    ),
-    "too long": lambda key: _sign(key, _claims(x="x" * 20_000)),
-    "two tokens": lambda key: f"{_sign(key, _claims())}.{_sign(key, _claims())}",
-    "no token": lambda _: "lsr_" + "x" * 43,
-}
+def _forger(hub: Live) -> Forger:
+    """Whoever has the server's key, and claims to be its administrator."""
+    return Forger(hub.keys.load().signing, "root", 3, "ann/app")
 
 
 async def test_forgeries(hub: Live, subtests: pytest.Subtests) -> None:
-    key = hub.keys.load().signing
+    forger = _forger(hub)
     target = "/v2/ann/app/manifests/v1"
     for words, forge in FORGERIES.items():
         with subtests.test(words):
-            client = hub.client.with_token(forge(key))
+            client = hub.client.with_token(forge(forger))
             for method in ("GET", "DELETE"):
                 answer = await client.send(method, target)
                 assert answer.outcome == (401, "UNAUTHORIZED")
                 assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     # What all of them are variations of is believed.
-    (await hub.client.with_token(_sign(key, _claims())).get(target)).expect(200)
-    (await hub.client.with_token(_sign(key, _claims(exp=_now() - 1))).get(target)).expect(200)
+    (await hub.client.with_token(forger.of()).get(target)).expect(200)
+    (await hub.client.with_token(forger.of(exp=now() - 1)).get(target)).expect(200)
 
 
 async def test_admin_in_a_token_makes_no_administrator(hub: Live) -> None:
     """Who is one is asked of the database."""
     access = [{"type": "repository", "name": "bob/app", "actions": ["*"]}]
-    claims = _claims(sub="ann", account=1, admin=True, access=access)
-    client = hub.client.with_token(_sign(hub.keys.load().signing, claims))
+    token = _forger(hub).of(sub="ann", account=1, admin=True, access=access)
+    client = hub.client.with_token(token)
     assert (await client.post("/v2/bob/app/blobs/uploads/")).outcome == (403, "DENIED")
 
 
 async def test_anonymous_token_with_rights_has_those_of_nobody(hub: Live) -> None:
-    claims = _claims(sub="", account=None)
-    client = hub.client.with_token(_sign(hub.keys.load().signing, claims))
+    client = hub.client.with_token(_forger(hub).of(sub="", account=None))
     (await client.get("/v2/ann/app/manifests/v1")).expect(200)
     assert (await client.delete("/v2/ann/app/manifests/v1")).outcome == (403, "DENIED")
 
