@@ -26,7 +26,7 @@ PATIENCE = 30
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a program with these settings and none of the machine's."""
     named = {f"LONGSHORE_{name.upper()}": value for name, value in settings.items()}
-    return child_environment(PYTHONUNBUFFERED="1", **CHEAP_PASSWORDS, **named)
+    return child_environment(PYTHONUNBUFFERED="1", **{**CHEAP_PASSWORDS, **named})
 
 
 def longshore(*words: str | Path, stdin: bytes = b"", **settings: str) -> subprocess.CompletedProcess[str]:

@@ -250,6 +250,14 @@ async def test_wrong_credentials_are_not_nobody(hub: Hub, header: str) -> None:
     assert (status, answer["errors"][0]["code"]) == (401, "UNAUTHORIZED")
 
 
+@pytest.mark.parametrize("site", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
+async def test_another_site_changes_nothing_by_a_remembered_password(hub: Hub, site: dict[str, str]) -> None:
+    headers = {**basic("ann", PASSWORD), **site}
+    assert (await hub.ask(headers))[0] == 200
+    assert (await hub.ask(headers, "POST"))[0] == 403
+    assert (await hub.ask(basic("ann", PASSWORD), "POST"))[0] == 200
+
+
 async def test_wrong_passwords_are_throttled(hub: Hub) -> None:
     for _ in range(6):
         assert (await hub.ask(basic("ann", "lsp_wrong")))[0] == 401
