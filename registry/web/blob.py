@@ -16,6 +16,7 @@ _MAX_RANGES: Final = 64
 
 _RANGES: Final = re.compile(r"bytes=[ \t]*([0-9, \t-]+)")
 _RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
+_CONTENT_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 class RangeNotSatisfiable(RegistryError):
@@ -52,6 +53,18 @@ def parse_ranges(header: str, size: int) -> list[range] | None:
     if not ranges:
         raise RangeNotSatisfiable(size)
     return None if len(ranges) > _MAX_RANGES or sum(map(len, ranges)) > size else ranges
+
+
+def parse_content_range(header: str) -> range:
+    """Return which bytes of an upload a chunk is: `<first>-<last>` without a unit [end-5].
+
+    Raises:
+        RegistryError: UPLOAD_INVALID.
+    """
+    found = _CONTENT_RANGE.fullmatch(header.strip())
+    if found is None or int(found[2]) < int(found[1]):
+        raise RegistryError(Problem.UPLOAD_INVALID, "Content-Range is <first byte>-<last byte>")
+    return range(int(found[1]), int(found[2]) + 1)
 
 
 async def whole_blob(blob: Blob, headers: Mapping[str, str]) -> web.Response:

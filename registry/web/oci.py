@@ -24,7 +24,7 @@ from registry.names import (
     parse_tag,
 )
 from registry.web.access import Gate
-from registry.web.blob import BlobResponse, RangeNotSatisfiable, parse_ranges, whole_blob
+from registry.web.blob import BlobResponse, RangeNotSatisfiable, parse_content_range, parse_ranges, whole_blob
 from registry.web.body import limit_body, stream_body
 from registry.web.recall import MAX_BODY, keep
 from storage.digest import DEFAULT_ALGORITHM, Digest, InvalidDigest, check_algorithm
@@ -39,7 +39,6 @@ _MAX_REFERRERS_BYTES: Final = 4 * 1024 * 1024
 _NOWHERE: Final = RepositoryName("-/-")
 
 _IMMUTABLE: Final = "max-age=31536000, immutable"
-_CONTENT_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,17 +349,14 @@ def _algorithm(request: web.Request, digest: Digest | None) -> str:
 
 
 def _chunk(request: web.Request) -> Chunk:
-    """Return the body with what Content-Range, `<first>-<last>` without a unit, says of it."""
+    """Return the body with what Content-Range says of it."""
     header = request.headers.get("Content-Range")
     if header is None:
         return Chunk(stream_body(request))
-    found = _CONTENT_RANGE.fullmatch(header.strip())
-    if found is None or int(found[2]) < int(found[1]):
-        raise RegistryError(Problem.UPLOAD_INVALID, "Content-Range is <first byte>-<last byte>")
-    start, length = int(found[1]), int(found[2]) - int(found[1]) + 1
-    if request.content_length not in (None, length):
+    said = parse_content_range(header)
+    if request.content_length not in (None, len(said)):
         raise RegistryError(Problem.SIZE_INVALID, "Content-Range and Content-Length differ")
-    return Chunk(stream_body(request), start, length)
+    return Chunk(stream_body(request), said.start, len(said))
 
 
 def _condition(request: web.Request) -> Condition:
