@@ -36,18 +36,9 @@ class Service:
 
     def ask(self, requirements: Path) -> Sequence[dict[str, Any]] | None:
         """Return what is said of each package of a file with exact versions; None without an answer."""
-        argv = (
-            *(sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"),
-            *(
-                "--disable-pip",
-                "--no-deps",
-                "--timeout",
-                _TIMEOUT,
-                *self.words,
-                "--requirement",
-                requirements,
-            ),
-        )
+        options = ["--format", "json", "--progress-spinner", "off", "--disable-pip", "--no-deps"]
+        argv = [sys.executable, "-m", "pip_audit", *options, "--timeout", _TIMEOUT, *self.words]
+        argv += ["--requirement", str(requirements)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         try:
             said: list[dict[str, Any]] = json.loads(done.stdout)["dependencies"]

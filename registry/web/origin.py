@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 # What may stand in a URL that is sent back: a Host header may hold anything.
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 # With one of these a request came through a proxy.
 _FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
@@ -44,7 +44,7 @@ class Origins:
         if self._trusts(_parse(request.remote)):
             scheme = _first(request.headers.get("X-Forwarded-Proto")) or scheme
             host = _first(request.headers.get("X-Forwarded-Host")) or host
-        if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        if scheme not in ("http", "https") or not _is_host(host):
             scheme, host = request.scheme, _own_address(request)
         return f"{scheme}://{host}"
 
@@ -70,6 +70,12 @@ class Origins:
 
 def _first(header: str | None) -> str | None:
     return header.split(",")[0].strip() if header else None
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether text may stand in a URL as host and port. What is in brackets is an address (RFC 3986)."""
+    found = _HOST.fullmatch(text)
+    return found is not None and (found[1] is None or _parse(found[1]) is not None)
 
 
 def _host_of(origin: str) -> str:

@@ -29,8 +29,10 @@ class Refusal:
     answers: int = 1
 
     def __str__(self) -> str:
-        words = [str(self.status), self.says and f"`{self.says}`", self.never and f"never `{self.never}`"]
-        return ", ".join(filter(None, [*words, self.alike and "as for what is not there"]))
+        words = [str(self.status)]
+        words += [f"`{self.says}`"] if self.says else []
+        words += [f"never `{self.never}`"] if self.never else []
+        return ", ".join([*words, "as for what is not there"] if self.alike else words)
 
     def faults(self, answers: Sequence[Answer]) -> Iterator[str]:
         """Yield what is otherwise than expected."""

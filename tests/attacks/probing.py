@@ -105,8 +105,8 @@ def _search(target: str, town: Town) -> Answer:
 def _unmodified(town: Town) -> Answer:
     """Somebody who knows the digest asks whether it is still so."""
     token = town.token(MALLORY, f"repository:{PRIVATE}:pull")
-    headers = {"If_None_Match": f'"{IMAGE.manifest.digest}"'}
-    return town.bearing(token, "GET", f"/v2/{PRIVATE}/manifests/v1", **headers)
+    condition = f'"{IMAGE.manifest.digest}"'
+    return town.bearing(token, "GET", f"/v2/{PRIVATE}/manifests/v1", If_None_Match=condition)
 
 
 def _renamed(town: Town) -> Answer:

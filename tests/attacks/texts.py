@@ -90,6 +90,11 @@ ATTACKS: Final[Sequence[Attack]] = [
     Attack("header: split by where to go", partial(_ask, "GET", "/sign-in?next={}"), _unsplit(200)),
     Attack("header: split by the path of a page", partial(_ask, "GET", "/account/{}"), _unsplit(404)),
     Attack("header: split by what is told to pullers", _told, _unsplit(422, "deprecation")),
+    Attack(
+        "header: a host that is no address",
+        lambda town: town.ask("GET", "/sign-in", headers={"Host": "[:1]", "Origin": "http://[:1]"}),
+        Refusal(200, never="[:1]"),
+    ),
     Attack("header: an id of the attacker's", _id, Refusal(200, never="forged")),
     Attack("log: a line in a path", _logged, Refusal(404)),
     Attack(

@@ -120,7 +120,7 @@ class Town:
         headers = {} if who is None else {"Authorization": basic(who)}
         return self.ask("GET", f"/token?{urlencode(fields)}", headers=headers)
 
-    def bearing(self, token: str, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+    def bearing(self, token: str, method: str, target: str, body: bytes = b"", /, **headers: str) -> Answer:
         """Ask with a bearer token."""
         return self.ask(method, target, body, {"Authorization": f"Bearer {token}", **_named(headers)})
 

@@ -49,8 +49,8 @@ ELSEWHERE: Final = {
     "registry.web.tokens._read_form": "for parse_form: tests/registry/web/test_requests.py",
 }
 
-# Where nothing of a stranger's is read: settings and commands are the operator's, rows are our own, and what is
-# read of blobs is passed on as it is.
+# Where nothing of a stranger's is read: settings and commands are the operator's, rows are our own, and what
+# is read of blobs is passed on as it is.
 _NOT_STRANGERS: Final = (
     "registry/cli/",
     "registry/config.py",

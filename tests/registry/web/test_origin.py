@@ -141,7 +141,20 @@ async def realm_of(live: Live, *lines: str) -> str:
 
 @pytest.mark.parametrize(
     "host",
-    ['evil" ,service="x', "a/b", "user@evil", "a b", "", "[::1", "a:b:c", "host:123456", "a\\b", "ä.example"],
+    [
+        'evil" ,service="x',
+        "a/b",
+        "user@evil",
+        "a b",
+        "",
+        "[::1",
+        "[:1]",
+        "[1]",
+        "a:b:c",
+        "host:123456",
+        "a\\b",
+        "ä.example",
+    ],
 )
 async def test_host_that_cannot_stand_in_a_url_gives_way_to_the_socket_s(live: Live, host: str) -> None:
     assert await realm_of(live, f"Host: {host}") == f"http://127.0.0.1:{live.port}/token"
