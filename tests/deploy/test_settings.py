@@ -78,6 +78,6 @@ def test_the_runbook_names_files_that_are_there() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("name", ["make-secrets", "make-bucket"])
+@pytest.mark.parametrize("name", ["make-secrets", "make-bucket", "make-sbom"])
 def test_scripts_can_be_run(name: str) -> None:
     assert (DEPLOY / name).stat().st_mode & 0o111 == 0o111

@@ -46,6 +46,11 @@ class RootFilesystem:
         self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 closed by close()
         self._added: set[str] = set()
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """What was added, as absolute paths."""
+        return frozenset(f"/{name}" for name in self._added)
+
     def close(self) -> None:
         """Finish the archive."""
         self._archive.close()
@@ -109,6 +114,7 @@ def write_base_image(path: Path, *, with_index: bool = False) -> None:
         _add_pip(root)
         if with_index:
             _add_index(root)
+        root.write("var/lib/dpkg/status", _packages_of(root.paths))
     finally:
         root.close()
 
@@ -162,6 +168,24 @@ def _add_index(root: RootFilesystem) -> None:
     root.write("etc/pip.conf", _pip_configuration())
     for name in WHEELS_COUNT_ON:
         _add_programs(root, [Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}") / name])
+
+
+def _packages_of(paths: Iterable[str]) -> str:
+    """What dpkg says of the packages that programs and libraries are of, as it keeps that itself."""
+    # Where /usr is merged a package may call its files by either path.
+    asked = {
+        each
+        for path in paths
+        if ".so" in path or "/bin/" in path
+        for each in (path, path.removeprefix("/usr"))
+    }
+    found = subprocess.run(
+        ["dpkg-query", "--search", *asked], capture_output=True, text=True, check=False
+    ).stdout
+    names = {line.partition(": ")[0] for line in found.splitlines() if not line.startswith("diversion ")}
+    packages = sorted({each for name in names for each in name.split(", ")})
+    said = subprocess.run(["dpkg-query", "--status", *packages], capture_output=True, text=True, check=True)
+    return said.stdout
 
 
 def _pip_configuration() -> str:

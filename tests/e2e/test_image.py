@@ -4,15 +4,20 @@ The base of the build comes from longshore too. Only packages come from the inde
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.postgres import PostgresServer
 from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server
 
+from . import clients
 from .base_image import search_path, write_base_image
 from .clients import ROOT, Client
 from .cluster import KEYS_SECRET
@@ -29,6 +34,7 @@ BASE = "library/python:3.11-slim-bookworm"
 REVISION = "0123456789abcdef"
 BUILD_SECONDS = 600
 MEGABYTE = 10**6
+SBOM = "/opt/longshore/sbom.cdx.json"
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +192,45 @@ def test_it_holds_what_it_needs_and_no_more(engine: Engine, image: str, base: st
     engine.docker("pull", base)
     of_base = json.loads(engine.docker("image", "inspect", "--format", "{{.Size}}", base))
     assert size - of_base < 140 * MEGABYTE
+
+
+def test_it_says_what_it_is_made_of(server: Server, engine: Engine, image: str, tmp_path: Path) -> None:
+    def run(*words: str) -> str:
+        return engine.docker("run", "--rm", "--network", "none", "--entrypoint", words[0], image, *words[1:])
+
+    text = run("cat", SBOM)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    said = {
+        (each["purl"].partition("/")[0], each["name"], each["version"])
+        for each in json.loads(text)["components"]
+    }
+    listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    packages = {
+        ("pkg:pypi", *each.lower().replace("_", "-").split("=="))
+        for each in run("python", "-c", listing).split()
+    }
+    status = run("cat", "/var/lib/dpkg/status")
+    debian = {
+        ("pkg:deb", *each)
+        for each in re.findall(r"^Package: (.+)(?:\n.+)*\nVersion: (.+)$", status, re.MULTILINE)
+    }
+    ours = {each for each in packages if each[1] == "longshore"}
+    assert len(debian) > 5
+    assert len(packages) > 30
+    version = run("python", "-c", "import platform; print(platform.python_version())").strip()
+    assert said == (packages - ours) | debian | {("pkg:generic", "python", version)}
+
+    # As the runbook says: attached to the image, where scanners look for it.
+    (tmp_path / "sbom.cdx.json").write_text(text)
+    oras = clients.oras(tmp_path).within(tmp_path)
+    oras.login(server.host, ADMIN)
+    kind = "application/vnd.cyclonedx+json"
+    oras("attach", "--plain-http", "--artifact-type", kind, image, f"sbom.cdx.json:{kind}")
+    with Wire(server.host, "library/longshore", ADMIN) as wire:
+        target = f"/v2/library/longshore/referrers/{wire.manifest_digest('test')}?artifactType={kind}"
+        (referrer,) = wire.request("GET", target).expect(200).json()["manifests"]
+        (layer,) = json.loads(wire.manifest(referrer["digest"]))["layers"]
+        assert wire.blob(layer["digest"]) == text.encode()
 
 
 def test_it_says_what_it_is(engine: Engine, image: str) -> None:
