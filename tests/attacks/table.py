@@ -25,7 +25,12 @@ ATTACKS: Final[Sequence[Attack]] = [attack for module in MODULES for attack in m
 def markdown() -> str:
     """The table, a line for each attack."""
     lines = ["| attack | what comes of it |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {each.name} | {each.refusal} |" for each in ATTACKS)])
+    rows = (f"| {_cell(each.name)} | {_cell(str(each.refusal))} |" for each in ATTACKS)
+    return "\n".join([*lines, *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 if __name__ == "__main__":
