@@ -228,7 +228,8 @@ def test_it_says_what_it_is_made_of(server: Server, engine: Engine, image: str, 
     kind = "application/vnd.cyclonedx+json"
     oras("attach", "--plain-http", "--artifact-type", kind, image, f"sbom.cdx.json:{kind}")
     with Wire(server.host, "library/longshore", ADMIN) as wire:
-        target = f"/v2/library/longshore/referrers/{wire.manifest_digest('test')}?{urlencode({'artifactType': kind})}"
+        query = urlencode({"artifactType": kind})
+        target = f"/v2/library/longshore/referrers/{wire.manifest_digest('test')}?{query}"
         (referrer,) = wire.request("GET", target).expect(200).json()["manifests"]
         (layer,) = json.loads(wire.manifest(referrer["digest"]))["layers"]
         assert wire.blob(layer["digest"]) == text.encode()
