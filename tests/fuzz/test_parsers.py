@@ -54,6 +54,7 @@ ELSEWHERE: Final = {
 _NOT_STRANGERS: Final = (
     "registry/cli/",
     "registry/config.py",
+    "registry/jobs/",
     "registry/move.py",
     "registry/setting_kinds.py",
     "storage/blobs.py",
