@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -28,8 +29,10 @@ from registry.services import Services, make_services
 from registry.shared_keys import SharedKeys
 from registry.web import api
 from registry.web.access import Gate
+from registry.web.admission import Admission
 from registry.web.api.problems import ProblemDocuments
 from registry.web.callers import Callers
+from registry.web.connection import MAX_FIELDS, MAX_LINE, Pacing
 from registry.web.errors import error_middleware, render_document
 from registry.web.events import EventStreams
 from registry.web.observe import Metrics, Operation, add_headers
@@ -45,7 +48,8 @@ from registry.web.pages.public import PublicPages
 from registry.web.pages.reference import Reference
 from registry.web.pages.shell import Shell
 from registry.web.pages.signing import Signing
-from registry.web.recall import Recall, RecallingRunner
+from registry.web.recall import Recall
+from registry.web.runner import Runner
 from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
 from storage.blobs import StoreUnavailable
@@ -55,9 +59,6 @@ from storage.metadata.engine import Metadata
 # Hashing a password takes a core and megabytes: a few at once, the others wait in line.
 _HASHING_THREADS: Final = 2
 
-# A token may name many repositories, and a push many tags.
-_MAX_HEADER: Final = 32 * 1024
-
 # Seconds that an idle connection stays open: longer than proxies keep theirs (60), so that it is not this
 # end that closes one which a request is on its way over.
 _KEEP_ALIVE: Final = 120
@@ -66,6 +67,7 @@ _KEEP_ALIVE: Final = 120
 _FOR_PROGRAMS: Final = ("/v1/", "/v2", "/token", "/.well-known/", "/healthz", "/readyz", "/metrics")
 
 RECALL: Final = web.AppKey("recall", Recall)
+OPERATION: Final = web.AppKey("operation", Operation)
 
 # What is read from a socket at once. Large bodies are the point of a registry.
 _READ_SIZE: Final = 256 * 1024
@@ -77,17 +79,27 @@ async def make_runner(
     settings: Settings,
     metrics_directory: Path | None = None,
     sources: Mapping[str, str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> web.AppRunner:
     """Return what serves one process's requests; the database is migrated and the keys exist."""
     app = await make_app(settings, metrics_directory, sources)
-    return RecallingRunner(
+    return Runner(
         app,
         app[RECALL],
+        Admission(settings.connections, settings.connections_per_address, settings.trusted_proxies),
+        Pacing(
+            settings.head_timeout,
+            settings.transfer_timeout,
+            settings.transfer_timeout * settings.transfer_rate,
+        ),
+        app[OPERATION].note_ended,
+        tls,
         access_log=None,  # registry.web.observe writes one line for each request
         keepalive_timeout=_KEEP_ALIVE,
         auto_decompress=False,  # blobs are stored as they come, whatever Content-Encoding says
-        max_field_size=_MAX_HEADER,
-        max_line_size=_MAX_HEADER,
+        max_field_size=MAX_LINE,
+        max_headers=MAX_FIELDS,
+        max_line_size=MAX_LINE,
         read_bufsize=_READ_SIZE,
         shutdown_timeout=settings.shutdown_timeout,
     )
@@ -131,6 +143,7 @@ async def make_app(
     }
     errors = error_middleware(origins, settings.service, surfaces)
     app = web.Application(middlewares=[operation.middleware(), errors])
+    app[OPERATION] = operation
     app[RECALL] = Recall(metadata.version, operation)
     app.on_response_prepare.append(add_headers)
     app.add_routes(operation.routes())

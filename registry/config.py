@@ -249,6 +249,27 @@ class Settings(BaseModel):
     page_limit: Annotated[int, whole(1, 10000)] = Field(
         default=1000, description="Most entries in one page of tags, catalog or referrers."
     )
+    uploads_per_account: Annotated[int, whole(1, 1_000_000)] = Field(
+        default=1000, description="Uploads that one account may have begun and not finished."
+    )
+    head_timeout: Annotated[int, duration(1, HOUR)] = Field(
+        default=30, description="How long a TLS handshake, or the head of a request, may take to arrive."
+    )
+    transfer_timeout: Annotated[int, duration(1, HOUR)] = Field(
+        default=60,
+        description="How long a body or an answer may stand still, or go more slowly than transfer_rate.",
+    )
+    transfer_rate: Annotated[int, size(1, MIB)] = Field(
+        default=KIB, description="Bytes a second, averaged over transfer_timeout, that clients move at least."
+    )
+    connections: Annotated[int, whole(16, 1_000_000)] = Field(
+        default=4096, description="Connections that one worker has open at most."
+    )
+    connections_per_address: Annotated[int, whole(0, 1_000_000)] = Field(
+        default=256,
+        description="Connections that one worker has open to one address at most, trusted proxies aside, "
+        "where 0 is any number.",
+    )
     shutdown_timeout: Annotated[int, duration(0, HOUR)] = Field(
         default=30, description="How long running transfers may take to finish when the server stops."
     )

@@ -40,6 +40,11 @@ class Problem(Enum):
     DENIED = ("DENIED", 403, "requested access to the resource is denied")
     REQUEST_INVALID = ("UNSUPPORTED", 400, "the request is invalid")
     REQUEST_TIMEOUT = ("UNSUPPORTED", 408, "the body did not arrive in time")
+    HEAD_TOO_LARGE = (
+        "UNSUPPORTED",
+        431,
+        "the request line or a header field is too long, or they are too many",
+    )
     NOT_FOUND = ("UNSUPPORTED", 404, "there is no such endpoint")
     MEDIA_TYPE_UNSUPPORTED = ("UNSUPPORTED", 415, "the body is of another media type than is taken here")
     METHOD_NOT_ALLOWED = ("UNSUPPORTED", 405, "the endpoint does not know this method")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import ssl
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from aiohttp.worker import GunicornWebWorker
@@ -32,6 +34,11 @@ _CLOSING_SECONDS: Final = 5
 
 _BACKLOG: Final = 2048
 
+# Files that a worker has open for itself: databases, their readers, connections to other servers.
+_OWN_FILES: Final = 256
+
+_log = structlog.stdlib.get_logger("longshore.server")
+
 
 class Server(BaseApplication):
     """The registry as processes. The address is taken at once: from then on connections wait to be served.
@@ -43,14 +50,14 @@ class Server(BaseApplication):
     def __init__(
         self, settings: Settings, metrics_directory: Path, sources: Mapping[str, str] | None = None
     ) -> None:
-        if settings.tls_certificate is not None and settings.tls_key is not None:
-            make_tls_context(settings.tls_certificate, settings.tls_key)
+        _tls_of(settings)
         self._settings = settings
         self._metrics_directory = metrics_directory
         self._sources = sources
         listener = _listen(settings.host, settings.port)
         self._address: tuple[str, int] = listener.getsockname()[:2]
         self._descriptor = listener.detach()  # gunicorn closes it
+        _raise_open_files(settings.connections)
         self.transfers = Transfers(settings.shutdown_timeout)
         super().__init__()
 
@@ -75,8 +82,6 @@ class Server(BaseApplication):
             "logger_class": "registry.server.ArbiterLogger",
             "child_exit": _forget_worker,
         }
-        if settings.tls_certificate is not None:
-            options |= {"certfile": str(settings.tls_certificate), "keyfile": str(settings.tls_key)}
         for name, value in options.items():
             self.cfg.set(name, value)
 
@@ -84,7 +89,8 @@ class Server(BaseApplication):
         """Return the coroutine function that makes a worker's runner, in the worker."""
 
         async def make() -> web.AppRunner:
-            runner = await make_runner(self._settings, self._metrics_directory, self._sources)
+            tls = _tls_of(self._settings)  # anew, after a renewal
+            runner = await make_runner(self._settings, self._metrics_directory, self._sources, tls)
             self.transfers.watch(runner)
             return runner
 
@@ -155,7 +161,7 @@ class Transfers:
 
 
 class RegistryWorker(GunicornWebWorker):
-    """aiohttp's worker, which lets uploads finish and has the TLS settings that Python recommends."""
+    """aiohttp's worker, which lets uploads finish."""
 
     app: Server
     _ending: asyncio.Task[None] | None = None
@@ -174,10 +180,6 @@ class RegistryWorker(GunicornWebWorker):
         self.alive = False
         self._notify_waiter_done()
 
-    @staticmethod
-    def _create_ssl_context(cfg: Any) -> ssl.SSLContext:
-        return make_tls_context(Path(cfg.certfile), Path(cfg.keyfile))
-
 
 class ArbiterLogger(Logger):
     """gunicorn's messages, in the log like all others."""
@@ -189,8 +191,25 @@ class ArbiterLogger(Logger):
         self.error_log.setLevel(max(logging.getLogger().level, logging.WARNING))
 
 
+def _raise_open_files(connections: int) -> None:
+    """Let a worker open as many files as its connections take: each has a socket, and maybe a blob."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections + _OWN_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        _log.warning("fewer files may be open than connections need", may=hard, needs=wanted)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _forget_worker(_: Arbiter, worker: Worker) -> None:
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return make_tls_context(settings.tls_certificate, settings.tls_key)
 
 
 def make_tls_context(certificate: Path, key: Path) -> ssl.SSLContext:

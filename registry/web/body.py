@@ -1,6 +1,5 @@
 """The body of a request."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 from urllib.parse import parse_qsl
@@ -12,21 +11,17 @@ from registry.errors import Problem, RegistryError
 
 FORM: Final = "application/x-www-form-urlencoded"
 
-# A body that stands still this long is given up, with the connection: seconds.
-_IDLE_TIMEOUT: Final = 60
-
 
 async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
     """Yield the body as it arrives.
 
     Raises:
-        RegistryError: it stands still, or its framing is broken.
+        RegistryError: it stands still (`registry.web.connection` sees that), or its framing is broken.
         ConnectionError: the client went away.
     """
     while True:
         try:
-            async with asyncio.timeout(_IDLE_TIMEOUT):
-                data = await request.content.readany()
+            data = await request.content.readany()
         except TimeoutError as error:
             raise RegistryError(Problem.REQUEST_TIMEOUT) from error
         except RequestPayloadError as error:

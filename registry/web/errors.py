@@ -55,7 +55,10 @@ def error_middleware(
                 return error
             if _is_over(request, error):
                 return _break_off(request)  # the client went away: there is nobody to tell
-            return refusals.render(request, error)
+            response = refusals.render(request, error)
+            if request.content.exception() is not None:
+                response.force_close()  # the rest of the body will not come, nor anything behind it
+            return response
 
     return answer
 

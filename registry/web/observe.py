@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from enum import StrEnum
 from pathlib import Path
 from random import Random
 from typing import Final, Literal
@@ -43,6 +44,18 @@ _SECRET: Final = re.compile(r"(ls[a-z]_)[A-Za-z0-9_-]{8,}")
 # Seconds: probes give up after some of their own.
 _READY_WITHIN: Final = 3
 
+
+class Endings(StrEnum):
+    """Why a connection is ended, or not taken."""
+
+    TOO_MANY = "too many connections"
+    HEAD_TIMEOUT = "head timeout"
+    HEAD_TOO_LARGE = "head too large"
+    NOT_HTTP = "not http"
+    SLOW_BODY = "slow body"
+    STALLED_READER = "stalled reader"
+
+
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -78,6 +91,14 @@ class Metrics:
             registry=registry,
         )
         self.sent = Counter("longshore_http_response_bytes", "Bytes of response bodies.", registry=registry)
+        self.ended = Counter(
+            "longshore_connections_ended",
+            "Connections that were ended or not taken, for what the client did or did not do.",
+            ("reason",),
+            registry=registry,
+        )
+        for why in Endings:
+            self.ended.labels(why.value)  # there from the first, at nought
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -182,6 +203,11 @@ class Operation:
                     self._record(request, response, time.perf_counter() - started)
 
         return observe
+
+    def note_ended(self, why: Endings, address: str) -> None:
+        """Count and log that a connection was ended, with the address at the other end of its socket."""
+        self._metrics.ended.labels(why.value).inc()
+        _log.info("connection ended", reason=why.value, client=address)
 
     def identify(self, request: web.Request) -> str:
         """Give the request an id, its own if it has a good one, and return it."""

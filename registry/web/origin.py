@@ -28,9 +28,9 @@ class Origins:
         # A proxy may add a line of its own below the client's instead of appending to it.
         lines = request.headers.getall("X-Forwarded-For", [])
         chain = [part.strip() for line in lines for part in line.split(",")]
-        address = _parse(request.remote)
+        address = parse_address(request.remote)
         while chain and self._trusts(address):
-            before = _parse(chain.pop())
+            before = parse_address(chain.pop())
             if before is None:
                 break
             address = before
@@ -41,7 +41,7 @@ class Origins:
         if self.external_url is not None:
             return self.external_url
         scheme, host = request.scheme, request.host
-        if self._trusts(_parse(request.remote)):
+        if self._trusts(parse_address(request.remote)):
             scheme = _first(request.headers.get("X-Forwarded-Proto")) or scheme
             host = _first(request.headers.get("X-Forwarded-Host")) or host
         if scheme not in ("http", "https") or not _is_host(host):
@@ -52,7 +52,7 @@ class Origins:
         """Tell whether the client is on this machine, and not behind a proxy on it."""
         if any(name in request.headers for name in _FORWARDING):
             return False
-        address = _parse(request.remote)
+        address = parse_address(request.remote)
         return address is not None and address.is_loopback
 
     def is_foreign(self, request: web.BaseRequest) -> bool:
@@ -85,7 +85,8 @@ def _host_of(origin: str) -> str:
         return ""  # no browser writes that
 
 
-def _parse(text: str | None) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str | None) -> IPv4Address | IPv6Address | None:
+    """Return the address that a text is, IPv4 as such whatever the socket; None for other text."""
     try:
         address = ip_address(text or "")
     except ValueError:

@@ -142,21 +142,3 @@ class Recall:
         known = self._answers.pop(key, None)
         if known is not None:
             self._size -= len(known.body)
-
-
-class RecallingRunner(web.AppRunner):
-    """A runner whose server asks `recall` before the application's router."""
-
-    __slots__ = ("_recall",)
-
-    def __init__(self, app: web.Application, recall: Recall, **options: object) -> None:
-        super().__init__(app, **options)  # type: ignore[arg-type]
-        self._recall = recall
-
-    async def setup(self) -> None:
-        """Make the server."""
-        await super().setup()
-        server = self.server
-        if server is None:
-            raise RuntimeError("there is no server after setup()")
-        server.request_handler = self._recall.around(server.request_handler)  # type: ignore[assignment]

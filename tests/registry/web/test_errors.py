@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import string
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -49,8 +50,14 @@ CODES: Final = {
     "TOOMANYREQUESTS",
 }
 
-# What no single request brings about: a full disk, a failure, a body that stands still (see test_body).
-NOT_BY_REQUEST: Final = {Problem.STORE_FULL, Problem.UNAVAILABLE, Problem.INTERNAL, Problem.REQUEST_TIMEOUT}
+# What no single request brings about: a full disk, a failure; and what is none yet (see test_connections).
+NOT_BY_REQUEST: Final = {
+    Problem.STORE_FULL,
+    Problem.UNAVAILABLE,
+    Problem.INTERNAL,
+    Problem.REQUEST_TIMEOUT,
+    Problem.HEAD_TOO_LARGE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -534,7 +541,9 @@ async def test_what_is_no_http(open_live: Live, subtests: pytest.Subtests) -> No
             async with connect(open_live) as raw:
                 await raw.write(request + _request("GET /v2/ HTTP/1.1"))
                 received = await raw.read_rest()
-            assert received.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+            status = 431 if "too long" in words else 400
+            assert re.match(rb"HTTP/1\.[01] %d " % status, received)
+            assert json.loads(received.partition(b"\r\n\r\n")[2])["errors"][0]["code"] == "UNSUPPORTED"
             # Nothing behind it on the connection is believed.
             assert b" 200 OK" not in received
     assert (await open_live.client.get("/v2/_catalog")).json() == {"repositories": []}

@@ -22,6 +22,7 @@ METRICS = {
     "longshore_http_requests_in_flight": ("gauge", set[str]()),
     "longshore_http_request_bytes": ("counter", set[str]()),
     "longshore_http_response_bytes": ("counter", set[str]()),
+    "longshore_connections_ended": ("counter", {"reason"}),
 }
 
 
@@ -329,8 +330,8 @@ async def test_a_failure_is_one_error_and_one_line_500(open_live: Live, log: Log
 async def test_what_is_no_http_is_one_line_that_quotes_nothing(live: Live, log: Log) -> None:
     request = f"GET /v2/ HTTP/1.1\r\nHost: a\r\nAuthorization: {basic('alice', 'a secret')}\x01\r\n\r\n"
     assert (await exchange(live, request.encode()))[0] == 400
-    assert [(line["event"], line["level"]) for line in log.lines] == [
-        ("what came from 127.0.0.1 is not HTTP", "info")
+    assert [(line["event"], line["level"], line["reason"], line["client"]) for line in log.lines] == [
+        ("connection ended", "info", "not http", "127.0.0.1")
     ]
 
 
