@@ -13,17 +13,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from registry.server import make_tls_context
 from tests.e2e.clients import Account
@@ -31,6 +27,7 @@ from tests.e2e.images import Content, noise, small_image
 from tests.e2e.process import free_port, wait_until
 from tests.e2e.server import ADMIN
 from tests.e2e.wire import CONNECTION_LOST, Answer, Wire
+from tests.registry.certificates import Certificate, certify, write_certificate
 from tests.registry.logged import parse_lines
 from tests.registry.served import PATIENCE, Served, longshore, serving
 
@@ -141,18 +138,6 @@ def test_those_that_start_together_agree_on_everything(tmp_path: Path) -> None:
 # -- what cannot be started ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """A certificate and its key, as files."""
-
-    certificate: Path
-    key: Path
-
-    @property
-    def settings(self) -> dict[str, str]:
-        return {"tls_certificate": str(self.certificate), "tls_key": str(self.key)}
-
-
 @pytest.fixture(scope="module")
 def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """A certificate authority."""
@@ -169,46 +154,6 @@ def tls(
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = certify("127.0.0.1", key, signing, issuer=issuer)
     return write_certificate(tmp_path_factory.mktemp("tls"), certificate, key)
-
-
-def certify(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    signing: ec.EllipticCurvePrivateKey,
-    issuer: x509.Certificate | None,
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if issuer is None else issuer.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
-    if issuer is not None:
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))])
-        builder = builder.add_extension(names, critical=False)
-    return builder.sign(signing, hashes.SHA256())
-
-
-def write_certificate(
-    folder: Path,
-    certificate: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
-    password: bytes | None = None,
-) -> Certificate:
-    lock: serialization.KeySerializationEncryption = serialization.NoEncryption()
-    if password is not None:
-        lock = serialization.BestAvailableEncryption(password)
-    pem = serialization.Encoding.PEM
-    written = Certificate(folder / "certificate.pem", folder / "key.pem")
-    written.certificate.write_bytes(certificate.public_bytes(pem))
-    written.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, lock))
-    return written
 
 
 def spoiled(folder: Path, how: str, good: Certificate) -> Certificate:
