@@ -125,7 +125,12 @@ async def make_app(
     accounts = StoredAccounts(metadata, settings.refresh_token_lifetime)
     origins = Origins(settings.external_url, settings.trusted_proxies)
     outside = None if settings.outside_jwks is None else OutsideKeys(settings.outside_jwks)
-    rules = Rules(settings.sparse, settings.default_visibility == "public", grace_of(settings))
+    rules = Rules(
+        sparse=settings.sparse,
+        public=settings.default_visibility == "public",
+        grace=grace_of(settings),
+        uploads=settings.uploads_per_account,
+    )
     verifier = _verifier(settings, ring, outside) if settings.auth == "on" else None
     local = LocalRegistry(metadata, store, rules)
     gate = Gate(local, accounts, verifier)

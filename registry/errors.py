@@ -7,9 +7,9 @@ several situations, each has a row of its own with its own status.
 from enum import Enum
 from typing import Any, Final
 
-from storage.blobs import BlobTooLarge, StoreFull, StoreUnavailable
+from storage.blobs import BlobTooLarge, StoreFull, StoreReadOnly, StoreUnavailable
 from storage.digest import Digest
-from storage.metadata.engine import MetadataFull, MetadataUnavailable
+from storage.metadata.engine import MetadataFull, MetadataReadOnly, MetadataUnavailable
 
 # Seconds that a store which does not answer, or a database which another process holds, is given.
 _RETRY_AFTER: Final = 5
@@ -56,6 +56,7 @@ class Problem(Enum):
     INVALID = ("UNSUPPORTED", 422, "something that was said cannot be")
     EDITED = ("DENIED", 412, "it was changed meanwhile: look again, then decide")
     STORE_FULL = ("DENIED", 507, "the registry has no room for more")
+    READ_ONLY = ("UNAVAILABLE", 503, "the registry's disk takes no writes now, reads go on")
     UNAVAILABLE = ("UNAVAILABLE", 503, "the registry cannot answer now, try again")
     INTERNAL = ("UNKNOWN", 500, "the registry failed; its log says more under the request's id")
 
@@ -101,6 +102,8 @@ def of_storage(error: Exception) -> RegistryError | None:
             return RegistryError(Problem.STORE_FULL)
         case BlobTooLarge():
             return RegistryError(Problem.BODY_TOO_LARGE, str(error))
+        case MetadataReadOnly() | StoreReadOnly():
+            return RegistryError(Problem.READ_ONLY, retry_after=_RETRY_AFTER)
         case MetadataUnavailable() | StoreUnavailable():
             return RegistryError(Problem.UNAVAILABLE, retry_after=_RETRY_AFTER)
     return None

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 # A configuration that is larger is not read: builders make some kilobytes.
-_MAX_CONFIG: Final = 4 * 1024 * 1024
+_MAX_CONFIG: Final = 1024 * 1024
 
 _MAX_RAW: Final = 64 * 1024
 _MAX_TAGS: Final = 50

@@ -64,6 +64,8 @@ class Rules:
     """Whether a repository that a push makes is public."""
     grace: Grace = DEFAULT_GRACE
     """How long what nothing needs is kept."""
+    uploads: int = 1000
+    """How many uploads one account may have begun and not finished."""
 
 
 DEFAULT_RULES: Final = Rules()
@@ -79,7 +81,7 @@ class LocalRegistry:
         self.store = store
         self.rules = rules
         self.caller = caller
-        self.uploads = Uploads(metadata, store)
+        self.uploads = Uploads(metadata, store, rules.uploads)
         self.statistics = Statistics(metadata)
         self._renewal = Renewal(metadata, rules.grace)
 

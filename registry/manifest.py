@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+)
 
 from registry.errors import Problem, RegistryError
 from storage.digest import Digest
@@ -37,6 +45,9 @@ _SCHEMA_1: Final = frozenset(
 
 _MAX_PART: Final = 64
 
+# Descriptors that one manifest may hold: each is a row to write, and is looked up in one transaction.
+MAX_DESCRIPTORS: Final = 10_000
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -45,12 +56,22 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
+def _first_wrong(value: object) -> object:
+    """Leave only the first wrong value of a mapping, if one is: to list a million takes half a minute."""
+    if not isinstance(value, dict):
+        return value
+    return next(({name: each} for name, each in value.items() if not isinstance(each, str)), value)
+
+
+_Annotations = Annotated[dict[str, str] | None, BeforeValidator(_first_wrong)]
+
+
 class _Descriptor(_Model):
     media_type: str = Field(alias="mediaType", min_length=1, max_length=255)
     digest: Annotated[str, AfterValidator(Digest.parse)]
     size: int = Field(ge=0, le=2**63 - 1)
-    urls: tuple[str, ...] = ()
-    annotations: dict[str, str] | None = None
+    urls: Annotated[tuple[str, ...], FailFast()] = ()
+    annotations: _Annotations = None
     artifact_type: str | None = Field(default=None, alias="artifactType", max_length=255)
 
     @property
@@ -67,9 +88,12 @@ class _Descriptor(_Model):
         )
 
 
-# Clients in Go write an empty list as null.
+# Clients in Go write an empty list as null. The first wrong descriptor is enough to refuse all of them.
 _Descriptors = Annotated[
-    tuple[_Descriptor, ...], BeforeValidator(lambda value: () if value is None else value)
+    tuple[_Descriptor, ...],
+    Field(max_length=MAX_DESCRIPTORS),
+    FailFast(),
+    BeforeValidator(lambda value: () if value is None else value),
 ]
 
 
@@ -77,7 +101,7 @@ class _Document(_Model):
     media_type: str | None = Field(default=None, alias="mediaType")
     artifact_type: str | None = Field(default=None, alias="artifactType", max_length=255)
     subject: _Descriptor | None = None
-    annotations: dict[str, str] | None = None
+    annotations: _Annotations = None
 
 
 class _Image(_Document):

@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from registry.errors import Problem, RegistryError, UploadError
@@ -28,20 +28,38 @@ from storage.metadata.uploads import StoredUpload
 # Uploads whose running hash is kept in memory between two requests; the others are read again at the end.
 _RUNNING_DIGESTS: Final = 1024
 
+# An upload that lies idle for this long makes room where somebody has begun too many.
+_FORGOTTEN: Final = timedelta(hours=1)
+
+# Seconds in which some of them may well have ended.
+_RETRY_AFTER: Final = 30
+
 _ID_BYTES: Final = 16
 _ID: Final = re.compile(f"[0-9a-f]{{{2 * _ID_BYTES}}}")
 
 
 class Uploads:
-    """The uploads of all repositories. `actor` is who began one: to others it is unknown."""
+    """The uploads of all repositories. `actor` is who began one: to others it is unknown.
 
-    def __init__(self, metadata: Metadata, store: BlobStore) -> None:
+    Nobody has begun more than `most` at a time, give or take those that begin in the same moment: to count
+    in the transaction would set all beginnings against each other. Where there are no accounts, that is for
+    all callers together.
+    """
+
+    def __init__(self, metadata: Metadata, store: BlobStore, most: int) -> None:
         self._metadata = metadata
         self._store = store
+        self._most = most
         self._running = RunningDigests()
 
     async def start(self, repository: RepositoryName, actor: str | None, algorithm: str) -> StoredUpload:
-        """Begin an upload: first its place for bytes, then its row."""
+        """Begin an upload: first its place for bytes, then its row.
+
+        Raises:
+            RegistryError: TOO_MANY_REQUESTS, STORE_FULL.
+        """
+        if await self._metadata.lookup(uploads.count_of, actor, most=self._most) >= self._most:
+            await self._make_room(actor)
         upload = StoredUpload(
             id=secrets.token_hex(_ID_BYTES),
             repository=repository,
@@ -56,6 +74,14 @@ class Uploads:
             raise RegistryError(Problem.STORE_FULL) from error
         await self._metadata.write(uploads.add, upload, now=datetime.now(UTC))
         return upload
+
+    async def _make_room(self, actor: str | None) -> None:
+        """Give up an upload that was forgotten: clients that crashed shut no account out for days."""
+        before = datetime.now(UTC) - _FORGOTTEN
+        upload_id = await self._metadata.lookup(uploads.longest_idle, actor, before)
+        if upload_id is None or not await give_up(self._metadata, self._store, upload_id, before):
+            message = f"{self._most} uploads are begun and not finished: finish some first, or cancel them"
+            raise RegistryError(Problem.TOO_MANY_REQUESTS, message, retry_after=_RETRY_AFTER)
 
     async def find(self, repository: RepositoryName, actor: str | None, upload_id: str) -> StoredUpload:
         """Return the upload as its row tells of it.
@@ -93,6 +119,28 @@ class Uploads:
             raise UploadError(Problem.UPLOAD_BUSY, upload_id, before.offset) from error
         except StoreFull as error:
             raise RegistryError(Problem.STORE_FULL) from error
+
+
+async def give_up(metadata: Metadata, store: BlobStore, upload_id: str, before: datetime) -> bool:
+    """Remove an upload that nothing was added to since `before`; tell whether that is what was done."""
+    try:
+        async with store.hold(upload_id) as staged:
+            # Held now: look again whether somebody went on with it before that.
+            if await metadata.lookup(uploads.is_touched_since, upload_id, before):
+                return False
+            upload = await metadata.lookup(uploads.find, upload_id)
+            # Only who removes the row may remove bytes.
+            if upload is None or not await metadata.write(uploads.remove, upload_id):
+                return False
+            await staged.discard(upload.state, thorough=True)
+    except StagedBusy:
+        return False
+    except StagedMissing:
+        # It became a blob, perhaps, that a crash kept from being named.
+        if not await metadata.write(uploads.remove, upload_id):
+            return False
+        await store.remove_unnamed(upload_id)
+    return True
 
 
 class HeldUpload:

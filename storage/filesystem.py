@@ -36,6 +36,7 @@ from storage.blobs import (
     StagedBusy,
     StagedMissing,
     StoreFull,
+    StoreReadOnly,
 )
 from storage.digest import ALGORITHMS, Digest
 from storage.threads import run_in
@@ -222,6 +223,8 @@ def _translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull("no space is left for blobs") from error
+        if error.errno == errno.EROFS:
+            raise StoreReadOnly("the file system of the blobs is read-only") from error
         raise
 
 

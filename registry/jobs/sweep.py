@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from auth.throttle import FORGET_SECONDS
-from storage.blobs import BlobStore, StagedBusy, StagedMissing
+from registry.uploads import give_up
+from storage.blobs import BlobStore, StagedBusy
 from storage.metadata import access_tokens, accounts, invitations, login_failures, sessions, uploads
 from storage.metadata.engine import Connection, Metadata
 
@@ -41,33 +42,15 @@ class Sweep:
         Also bytes without a row, which a crash between the two leaves.
         """
         abandoned = await self.metadata.read(uploads.untouched_since, before)
-        removed = [await self._remove(upload_id, before) for upload_id in sorted(abandoned)]
+        removed = [
+            await give_up(self.metadata, self.store, upload_id, before) for upload_id in sorted(abandoned)
+        ]
         removed += [
             await self._remove_stray(key)
             for key in sorted(await self.store.staged_before(before))
             if await self.metadata.lookup(uploads.find, key) is None
         ]
         return sum(removed)
-
-    async def _remove(self, upload_id: str, before: datetime) -> bool:
-        try:
-            async with self.store.hold(upload_id) as staged:
-                # Held now: look again whether somebody went on with it before that.
-                if await self.metadata.lookup(uploads.is_touched_since, upload_id, before):
-                    return False
-                upload = await self.metadata.lookup(uploads.find, upload_id)
-                # Only who removes the row may remove bytes.
-                if upload is None or not await self.metadata.write(uploads.remove, upload_id):
-                    return False
-                await staged.discard(upload.state, thorough=True)
-        except StagedBusy:
-            return False
-        except StagedMissing:
-            # It became a blob, perhaps, that a crash kept from being named.
-            if not await self.metadata.write(uploads.remove, upload_id):
-                return False
-            await self.store.remove_unnamed(upload_id)
-        return True
 
     async def _remove_stray(self, key: str) -> bool:
         try:

@@ -13,7 +13,14 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.schema import Table
 
-__all__ = ["Connection", "Metadata", "MetadataFull", "MetadataUnavailable", "insert"]
+__all__ = [
+    "Connection",
+    "Metadata",
+    "MetadataFull",
+    "MetadataReadOnly",
+    "MetadataUnavailable",
+    "insert",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,6 +28,10 @@ T = TypeVar("T")
 
 class MetadataUnavailable(Exception):
     """The database cannot answer now: it is away, somebody holds it for too long, or its disk fails."""
+
+
+class MetadataReadOnly(MetadataUnavailable):
+    """The database's disk takes no writes, as a file system does after errors. Reads go on."""
 
 
 class MetadataFull(Exception):

@@ -11,7 +11,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from storage.metadata.engine import MetadataFull, MetadataUnavailable
+from storage.metadata.engine import MetadataFull, MetadataReadOnly, MetadataUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +33,16 @@ _GROUP: Final = 64
 
 # Another process (a worker, a command) may hold the write lock for as long as one transaction takes.
 _BUSY_TIMEOUT_MS: Final = 30_000
+
+
+# What SQLite reports of its file, and what that is called here.
+_KINDS: Final[Mapping[int, type[MetadataFull | MetadataUnavailable]]] = {
+    sqlite3.SQLITE_FULL: MetadataFull,
+    sqlite3.SQLITE_READONLY: MetadataReadOnly,
+    sqlite3.SQLITE_BUSY: MetadataUnavailable,
+    sqlite3.SQLITE_LOCKED: MetadataUnavailable,
+    sqlite3.SQLITE_IOERR: MetadataUnavailable,
+}
 
 
 class SqliteMetadata:
@@ -231,8 +241,8 @@ def _translated(error: Exception) -> Exception:
         return error
     # The low byte is the primary code (https://sqlite.org/rescode.html); the rest says more exactly where.
     code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    kind = MetadataFull if code == sqlite3.SQLITE_FULL else MetadataUnavailable
-    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR):
+    kind = _KINDS.get(code)
+    if kind is None:
         return error
     translated = kind(str(error.orig))
     translated.__cause__ = error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
 
 from storage.digest import Digest
 from storage.metadata.leases import CLOCK_ERROR
@@ -99,6 +99,22 @@ def finish(db: Connection, upload_id: str, *, since: int) -> bool:
 def remove(db: Connection, upload_id: str) -> bool:
     """Forget the upload; tell whether it was there."""
     return db.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount > 0
+
+
+def count_of(db: Connection, actor: str | None, *, most: int) -> int:
+    """Return how many uploads somebody has begun and not finished, as far as `most`."""
+    found = select(uploads.c.id).where(_begun_by(actor)).limit(most).subquery()
+    return db.execute(select(func.count()).select_from(found)).scalar_one()
+
+
+def longest_idle(db: Connection, actor: str | None, before: datetime) -> str | None:
+    """Return the upload of somebody's that nothing was added to for longest, if not since `before`."""
+    statement = select(uploads.c.id).where(_begun_by(actor), uploads.c.touched_at < before)
+    return db.execute(statement.order_by(uploads.c.touched_at).limit(1)).scalar()
+
+
+def _begun_by(actor: str | None) -> ColumnElement[bool]:
+    return uploads.c.actor.is_(None) if actor is None else uploads.c.actor == actor
 
 
 def untouched_since(db: Connection, moment: datetime) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """What a request says: its body, its query, its condition, the names in its path."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from aiohttp import web
@@ -18,6 +18,9 @@ M = TypeVar("M", bound=BaseModel)
 MAX_BODY: Final = 256 * 1024
 
 _MAX_NAME: Final = 256
+# To list the errors of a body that is made for it takes seconds.
+_MAX_ERRORS: Final = 100
+
 _MAX_ID: Final = 2**31 - 1
 
 # What nothing is ever the version of: for tags that are not ours.
@@ -38,7 +41,7 @@ async def read_body(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False)) from error
+        raise _refusal(error) from error
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
@@ -54,7 +57,7 @@ def read_query(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate(known)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False)) from error
+        raise _refusal(error) from error
 
 
 def version_in(request: web.Request) -> int | None:
@@ -103,9 +106,11 @@ def id_in(request: web.Request) -> int:
     return int(text)
 
 
-def _refusal(errors: Iterable[ErrorDetails]) -> RegistryError:
+def _refusal(error: ValidationError) -> RegistryError:
+    if error.error_count() > _MAX_ERRORS:
+        return _invalid({"body": "too much of it is wrong to say all of it"})
     fields: dict[str, str] = {}
-    for each in errors:
+    for each in error.errors(include_url=False, include_context=False):
         if each["type"] == "json_invalid":
             return RegistryError(Problem.REQUEST_INVALID, "the body is not a JSON document in UTF-8")
         where = ".".join(str(part) for part in each["loc"]) or "body"

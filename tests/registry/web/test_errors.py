@@ -53,6 +53,7 @@ CODES: Final = {
 # What no single request brings about: a full disk, a failure; and what is none yet (see test_connections).
 NOT_BY_REQUEST: Final = {
     Problem.STORE_FULL,
+    Problem.READ_ONLY,
     Problem.UNAVAILABLE,
     Problem.INTERNAL,
     Problem.REQUEST_TIMEOUT,

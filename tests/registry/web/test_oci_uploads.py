@@ -485,3 +485,14 @@ async def test_upload_whose_file_is_gone_starts_anew(open_live: Live) -> None:
     for method, target in (("PATCH", location), ("PUT", f"{location}?digest={DIGEST}"), ("DELETE", location)):
         answer = await open_live.client.send(method, target, b"")
         assert answer.outcome == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
+async def test_too_many_uploads_are_refused_until_one_ends(serving: Serving) -> None:
+    async with serving(auth="off", uploads_per_account=1) as live:
+        location = await live.client.start_upload("a/b")
+        for target in ("/v2/a/b/blobs/uploads/", f"/v2/c/d/blobs/uploads/?digest={Digest.of(b'')}"):
+            answer = await live.client.post(target)
+            assert answer.outcome == (429, "TOOMANYREQUESTS")
+            assert answer.headers["Retry-After"] == "30"
+        (await live.client.delete(location)).expect(204)
+        await live.client.start_upload("a/b")
