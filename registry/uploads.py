@@ -22,7 +22,7 @@ from storage.blobs import BlobStore, BlobStoreError, StagedBlob, StagedBusy, Sta
 from storage.digest import Digest, RunningDigest
 from storage.metadata import uploads
 from storage.metadata.blobs import StoredBlob
-from storage.metadata.engine import Connection, Metadata
+from storage.metadata.engine import Connection, Metadata, MetadataFull
 from storage.metadata.uploads import StoredUpload
 
 # Uploads whose running hash is kept in memory between two requests; the others are read again at the end.
@@ -72,7 +72,12 @@ class Uploads:
             await self._store.stage(upload.id)
         except StoreFull as error:
             raise RegistryError(Problem.STORE_FULL) from error
-        await self._metadata.write(uploads.add, upload, now=datetime.now(UTC))
+        try:
+            await self._metadata.write(uploads.add, upload, now=datetime.now(UTC))
+        except MetadataFull:
+            # Nothing names it: it would take of what is missing until it is swept.
+            await self._store.remove_stray(upload.id)
+            raise
         return upload
 
     async def _make_room(self, actor: str | None) -> None:

@@ -7,6 +7,7 @@ Errors:
     ├── StagedBusy       another request is writing to the upload
     ├── BlobTooLarge     more bytes than the store can keep as one blob
     ├── StoreFull        no room; nothing half-written is visible
+    ├── StoreReadOnly    no writes are taken; nothing half-written is visible
     └── StoreUnavailable the store does not answer, or lets nobody in
 """
 
@@ -45,6 +46,10 @@ class StoreFull(BlobStoreError):
 
 class StoreUnavailable(BlobStoreError):
     """The store does not answer, or lets nobody in; nothing half-written is visible."""
+
+
+class StoreReadOnly(BlobStoreError):
+    """The store takes no writes, as a file system does after errors. Reads go on."""
 
 
 @dataclass(frozen=True, slots=True)

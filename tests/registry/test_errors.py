@@ -3,9 +3,9 @@
 import pytest
 
 from registry.errors import Problem, RegistryError, UploadError, blob_unknown, of_storage
-from storage.blobs import BlobMissing, BlobTooLarge, StagedBusy, StoreFull, StoreUnavailable
+from storage.blobs import BlobMissing, BlobTooLarge, StagedBusy, StoreFull, StoreReadOnly, StoreUnavailable
 from storage.digest import Digest
-from storage.metadata.engine import MetadataFull, MetadataUnavailable
+from storage.metadata.engine import MetadataFull, MetadataReadOnly, MetadataUnavailable
 
 # Distribution specification, "Error codes": all of them.
 SPECIFIED = {
@@ -26,7 +26,11 @@ SPECIFIED = {
 }
 
 # What a server that fails says; the specification has no word for it.
-FAILURES = {Problem.UNAVAILABLE: ("UNAVAILABLE", 503), Problem.INTERNAL: ("UNKNOWN", 500)}
+FAILURES = {
+    Problem.UNAVAILABLE: ("UNAVAILABLE", 503),
+    Problem.READ_ONLY: ("UNAVAILABLE", 503),
+    Problem.INTERNAL: ("UNKNOWN", 500),
+}
 
 
 def test_codes_are_those_of_the_specification() -> None:
@@ -94,6 +98,8 @@ def test_upload_error_tells_where_to_go_on() -> None:
         (MetadataFull(), Problem.STORE_FULL, False),
         (MetadataUnavailable(), Problem.UNAVAILABLE, True),
         (StoreUnavailable(), Problem.UNAVAILABLE, True),
+        (StoreReadOnly(), Problem.READ_ONLY, True),
+        (MetadataReadOnly(), Problem.READ_ONLY, True),
         (BlobTooLarge("a blob has at most 1 byte"), Problem.BODY_TOO_LARGE, False),
     ],
 )

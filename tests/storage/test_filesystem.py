@@ -13,7 +13,15 @@ from typing import Final, ParamSpec, TypeVar
 
 import pytest
 
-from storage.blobs import BlobMissing, BlobStore, BlobStoreError, StagedBusy, StagedMissing, StoreFull
+from storage.blobs import (
+    BlobMissing,
+    BlobStore,
+    BlobStoreError,
+    StagedBusy,
+    StagedMissing,
+    StoreFull,
+    StoreReadOnly,
+)
 from storage.digest import Digest
 from storage.filesystem import FileStore
 from tests.storage.processes import hold_file, spawned, write_past_limit
@@ -226,7 +234,13 @@ async def test_full_disk_is_told(store: BlobStore, root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "error"),
-    [(errno.ENOSPC, StoreFull), (errno.EDQUOT, StoreFull), (errno.EIO, OSError), (errno.EFBIG, OSError)],
+    [
+        (errno.ENOSPC, StoreFull),
+        (errno.EDQUOT, StoreFull),
+        (errno.EROFS, StoreReadOnly),
+        (errno.EIO, OSError),
+        (errno.EFBIG, OSError),
+    ],
 )
 async def test_only_a_lack_of_room_is_called_full(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]

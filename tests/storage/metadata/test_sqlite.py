@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from storage.metadata import login_failures, repositories
-from storage.metadata.engine import MetadataFull, insert
+from storage.metadata.engine import MetadataFull, MetadataReadOnly, insert
 from storage.metadata.repositories import NamespaceMissing
 from storage.metadata.schema import leases
 from storage.metadata.sqlite import SqliteMetadata, in_transaction
@@ -240,6 +240,18 @@ async def test_nothing_of_a_group_is_called_done_when_the_disk_is_full(metadata:
 
 async def test_full_disk_is_named(metadata: SqliteMetadata) -> None:
     assert "database or disk is full" in str(await full_disk_in_a_group(metadata))
+
+
+async def test_read_only_file_system_is_named_and_reads_go_on(metadata: SqliteMetadata) -> None:
+    await metadata.write(add, "library/one")
+
+    def take_no_writes(db: Connection) -> None:
+        db.exec_driver_sql("PRAGMA query_only=ON")  # the error is the one that a read-only file brings about
+
+    await metadata.write(take_no_writes)
+    with pytest.raises(MetadataReadOnly):
+        await metadata.write(add, "library/two")
+    assert await metadata.lookup(names) == ["library/one"]
 
 
 # Groups
