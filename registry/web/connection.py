@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from registry.errors import Problem, RegistryError
 from registry.web.errors import render_document
-from registry.web.observe import Endings
+from registry.web.observe import Endings, write_headers
 
 if TYPE_CHECKING:
     from registry.web.runner import BoundedServer
@@ -244,8 +244,7 @@ class Connection(RequestHandler):
         if status < 500:
             self._bounded.note(Endings.NOT_HTTP, self.address)
         response = render_document(cast(web.Request, request), RegistryError(problem), {})
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Server"] = "longshore"
+        write_headers(cast(web.Request, request), response.headers)
         response.headers["Connection"] = "close"  # HTTP/1.0, as what is none counts, would leave it out
         response.force_close()
         return response

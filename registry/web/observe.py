@@ -34,6 +34,9 @@ _STANDARD_LOG: Final = logging.getLogger("longshore.access")
 
 REQUEST_ID: Final = "X-Request-ID"
 
+INERT: Final = "default-src 'none'; frame-ancestors 'none'"
+"""The policy of what is no page."""
+
 _ID: Final = web.RequestKey("id", str)
 
 # An id that a proxy or a client sends is taken over; not if it could forge lines or fields of a log.
@@ -294,6 +297,9 @@ def write_headers(request: web.Request, headers: MutableMapping[str, str]) -> No
     """Write what every response to the request carries; all but the id is the same for the same path."""
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Server"] = "longshore"
+    if "Content-Security-Policy" not in headers:
+        # No page: should a browser show it all the same, it may do nothing, nor be shown within another page.
+        headers["Content-Security-Policy"] = INERT
     if _ID in request:
         headers[REQUEST_ID] = request[_ID]
     if request.path.startswith("/v2"):

@@ -14,7 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 from registry.errors import Problem
 from registry.web.admission import Admission
 from registry.web.connection import Connection, Pacing, address_of
-from registry.web.observe import Endings
+from registry.web.observe import INERT, Endings
 from registry.web.recall import Recall
 
 _LOOK_EVERY: Final = 1.0
@@ -173,6 +173,7 @@ def _farewell(refusal: Problem) -> bytes:
         f"Content-Length: {len(body)}",
         f"Retry-After: {_RETRY_AFTER}",
         "X-Content-Type-Options: nosniff",
+        f"Content-Security-Policy: {INERT}",
         "Server: longshore",
         "Connection: close",
         "",
