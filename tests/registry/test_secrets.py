@@ -64,8 +64,9 @@ class Browser:
             self._cookies[name] = value
             self.secrets |= {value} - {"", '""'}
         if answer.status >= 400:
-            headers = (each for each in answer.headers.items() if each[0] != "Set-Cookie")
-            said = "".join(f"{name}: {value}\n" for name, value in headers)
+            said = "".join(
+                f"{name}: {value}\n" for name, value in answer.headers.items() if name != "Set-Cookie"
+            )
             self.refusals.append(said + answer.body.decode(errors="replace"))
         return answer
 
@@ -185,7 +186,7 @@ def test_secrets_of_settings_are_in_no_output(tmp_path: Path, command: tuple[str
         "metrics_token": "the-metrics-token",
         "log_level": "debug",
     }
-    done = longshore(*command, "--data", tmp_path / "data", **settings)
+    done = longshore(*command, "--data", tmp_path / "data", stdin=b"", **settings)
     said = done.stdout + done.stderr
     assert said
     for secret in (
@@ -208,7 +209,7 @@ def test_secrets_of_settings_are_in_no_output(tmp_path: Path, command: tuple[str
     ],
 )
 def test_a_secret_that_is_refused_is_not_repeated(tmp_path: Path, name: str, value: str) -> None:
-    done = longshore("serve", "--port", "0", "--data", tmp_path / "data", **{name: value})
+    done = longshore("serve", "--port", "0", "--data", tmp_path / "data", stdin=b"", **{name: value})
     assert done.returncode != 0
     assert value not in done.stdout + done.stderr
     assert "the-database-password" not in done.stdout + done.stderr
