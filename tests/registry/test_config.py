@@ -212,6 +212,7 @@ SERVICE_WORDS = "a name of letters, digits and . _ : -"
 PASSWORD_WORDS = "printable text of at least 8 characters"
 BEARER_WORDS = "at least 8 characters out of letters, digits and . _ ~ + / -"
 TOKEN_WORDS = "a duration from 1m to 1d, in seconds or such as 30s, 10m, 12h or 7d"
+SECONDS_WORDS = "a duration from 1s to 1h, in seconds or such as 30s, 10m, 12h or 7d"
 MANIFEST_WORDS = "a size from 64KiB to 64MiB, in bytes or such as 512KiB or 4MiB"
 
 WRONG = [
@@ -316,6 +317,12 @@ WRONG = [
     ("manifest_limit", "1KiB", MANIFEST_WORDS),
     ("manifest_limit", "1GiB", MANIFEST_WORDS),
     ("page_limit", "0", "a whole number from 1 to 10000"),
+    ("uploads_per_account", "0", "a whole number from 1 to 1000000"),
+    ("head_timeout", "0", SECONDS_WORDS),
+    ("transfer_timeout", "2h", SECONDS_WORDS),
+    ("transfer_rate", "0", "a size from 1B to 1MiB, in bytes or such as 512KiB or 4MiB"),
+    ("connections", "15", "a whole number from 16 to 1000000"),
+    ("connections_per_address", "-1", "a whole number from 0 to 1000000"),
     ("shutdown_timeout", "2h", "a duration from 0 to 1h, in seconds or such as 30s, 10m, 12h or 7d"),
     ("log_format", "xml", "one of auto, console, json"),
     ("log_level", "INFO", "one of debug, info, warning, error"),
