@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
@@ -138,7 +138,7 @@ class Connection(RequestHandler):
             self._head_size = 0
             message, body = self._messages[-1]
             if isinstance(message, RawRequestMessage):
-                self._body = body
+                self._body = None if body is EMPTY_PAYLOAD else body
             else:
                 self._break_off()  # behind bytes that are no HTTP nothing else can be
         elif behind:
