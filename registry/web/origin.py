@@ -75,7 +75,7 @@ def _first(header: str | None) -> str | None:
 def _is_host(text: str) -> bool:
     """Tell whether text may stand in a URL as host and port. What is in brackets is an address (RFC 3986)."""
     found = _HOST.fullmatch(text)
-    return found is not None and (found[1] is None or _parse(found[1]) is not None)
+    return found is not None and (found[1] is None or parse_address(found[1]) is not None)
 
 
 def _host_of(origin: str) -> str:
