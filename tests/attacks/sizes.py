@@ -95,9 +95,9 @@ def _push(town: Town, token: str, data: bytes) -> str:
 _TOO_LARGE: Final = Refusal(413)
 
 ATTACKS: Final[Sequence[Attack]] = [
-    Attack("size: a request line", partial(_get, "/v2/" + "a" * 100_000), Refusal(400)),
-    Attack("size: a header", partial(_headed, "X-Long", "x" * 100_000), Refusal(400)),
-    Attack("size: a cookie", partial(_headed, "Cookie", "x=" + "x" * 100_000), Refusal(400)),
+    Attack("size: a request line", partial(_get, "/v2/" + "a" * 100_000), Refusal(431)),
+    Attack("size: a header", partial(_headed, "X-Long", "x" * 100_000), Refusal(431)),
+    Attack("size: a cookie", partial(_headed, "Cookie", "x=" + "x" * 100_000), Refusal(431)),
     Attack("size: a login", lambda town: town.ask_token(Account("x" * 20_000, "y")), Refusal(401)),
     Attack("size: a manifest", partial(_put, b'{"x": "' + b"x" * (5 * MIB) + b'"}'), _TOO_LARGE),
     Attack("size: a manifest that is only announced", partial(_announced, 10**15), _TOO_LARGE),
@@ -149,7 +149,7 @@ ATTACKS: Final[Sequence[Attack]] = [
     Attack("size: a cursor", partial(_get, "/api/v1/repositories?cursor=" + "A" * 20_000), Refusal(422)),
     Attack("size: a search", partial(_get, "/api/v1/search?q=" + quote("word " * 4000)), Refusal(422)),
     Attack("size: ranges of one blob", partial(_ranges, 2000), Refusal(200)),
-    Attack("size: headers by the ten thousand", _headers, Refusal(400)),
+    Attack("size: headers by the ten thousand", _headers, Refusal(431)),
     Attack(
         "size: scopes of a token",
         lambda town: town.ask_token(ALICE, *(f"repository:alice/{number}:pull" for number in range(500))),

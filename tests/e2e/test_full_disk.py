@@ -94,7 +94,7 @@ def test_a_full_disk_refuses_writes_and_nothing_else(served: Served, wire: Wire)
             again.request("GET", f"/v2/team/app/blobs/uploads/{each}").status == 204 for each in uploads
         )
     for path in (served.data / "blobs").rglob("*"):
-        assert path.is_dir() or digest_of([path.read_bytes()]).endswith(path.name)
+        assert path.is_dir() or digest_of([path.read_bytes()]).endswith(path.name.partition(".")[0])
     assert served.end() == 0
 
 

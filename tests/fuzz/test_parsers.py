@@ -26,7 +26,7 @@ WITHIN: Final = {
     "auth.tokens._read_claims": "auth.tokens.TokenVerifier.verify",
     "auth.tokens._read_token": "auth.tokens.TokenVerifier.verify",
     "registry.images._read_configuration": "registry.image.outline",
-    "registry.web.origin._parse": "registry.web.origin.Origins.client_address",
+    "registry.web.origin.parse_address": "registry.web.origin.Origins.client_address",
 }
 
 # Those that are fed elsewhere, or read nothing of a stranger's.
