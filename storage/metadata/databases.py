@@ -7,7 +7,6 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from storage.metadata.engine import Metadata
-from storage.metadata.migrate import migrate_sqlite
 from storage.metadata.postgresql import PostgresMetadata, migrate_postgres
 from storage.metadata.sqlite import SqliteMetadata
 
@@ -37,6 +36,9 @@ class SqliteDatabase:
 
     def migrate(self) -> None:
         """Apply what is missing."""
+        # Not at the top: Alembic takes megabytes, and those who serve requests never migrate.
+        from storage.metadata.migrate import migrate_sqlite  # noqa: PLC0415 - as above
+
         migrate_sqlite(self.path)
 
     def open(self) -> Metadata:

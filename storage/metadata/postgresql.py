@@ -23,7 +23,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
-from storage.metadata.migrate import migrate
 from storage.threads import see_through
 
 P = ParamSpec("P")
@@ -169,6 +168,9 @@ async def migrate_postgres(dsn: str) -> None:
 
 
 async def _migrate_once(engine: AsyncEngine) -> None:
+    # Not at the top: Alembic takes megabytes, and those who serve requests never migrate.
+    from storage.metadata.migrate import migrate  # noqa: PLC0415 - as above
+
     async with engine.begin() as db:
         # The lock ends with the transaction. Whoever comes second finds nothing left to do.
         await db.execute(text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_MIGRATION_LOCK))
