@@ -102,6 +102,10 @@ class Pieces:
         self._next += 1
         return self._pieces[self._next - 1]
 
+    def drop(self) -> None:
+        """Let go of the memory: whoever was handed this may keep it for a while after it was sent."""
+        self._pieces = ()
+
     def tell(self) -> int:
         """Return how many bytes were read."""
         return sum(map(len, self._pieces[: self._next]))

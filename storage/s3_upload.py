@@ -270,7 +270,9 @@ class S3Upload:
         except BaseException as error:  # noqa: BLE001 - told to whoever writes or syncs next
             self._fail(error)
         finally:
-            await self._budget.settle(len(part))
+            size = len(part)
+            part.drop()
+            await self._budget.settle(size)
 
     async def _settle(self) -> None:
         """Return when no part is on its way, whether they arrived or not."""
