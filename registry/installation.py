@@ -4,18 +4,12 @@ DATA/
 ├── longshore.db       metadata, unless it is in PostgreSQL
 ├── keys/              signing keys, unless they are in the database
 ├── blobs/, uploads/   the file-system store, unless the settings say another place
-└── metrics/<server>/  numbers that the worker processes of one server share while they run
+└── metrics/<server>/  numbers of the processes of one server: see registry.running
 """
 
-import contextlib
 import errno
-import fcntl
-import multiprocessing
 import os
 import secrets
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -47,58 +41,6 @@ def database_of(settings: Settings) -> SqliteDatabase | PostgresDatabase:
     return PostgresDatabase(
         settings.database.get_secret_value(), settings.database_pool, settings.database_timeout
     )
-
-
-def metrics_of(settings: Settings) -> Path:
-    """Return a new name for the directory in which the worker processes of one server share their numbers."""
-    return settings.data / "metrics" / secrets.token_hex(8)
-
-
-def make_metrics_directory(directory: Path) -> None:
-    """Make the directory, for this process and those that it forks, and remove those that are left over.
-
-    A server holds a lock on its directory for as long as one of its processes lives.
-    """
-    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(directory.parent):
-        directory.mkdir(mode=0o700)
-        _try_lock(directory)
-        for other in directory.parent.glob("*/"):
-            lock = None if other == directory else _try_lock(other)
-            if lock is not None:
-                shutil.rmtree(other)
-                os.close(lock)
-
-
-def is_running(settings: Settings) -> bool:
-    """Tell whether a server of this data directory runs."""
-    for directory in metrics_of(settings).parent.glob("*/"):
-        lock = _try_lock(directory)
-        if lock is None:
-            return True
-        os.close(lock)
-    return False
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(directory: Path) -> int | None:
-    """Return the descriptor that holds the lock; None where another process holds it."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def keys_of(settings: Settings) -> KeyDirectory:
@@ -140,15 +82,9 @@ def check_storage(settings: Settings) -> None:
                 "blobs would not go to s3_endpoint: set storage to s3://bucket/prefix as well"
             )
         return
-    # In a process of its own: what boto3 leaves in memory would be in that of every worker.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
-        aside.submit(_check_place, place_of(settings, storage)).result()
-
-
-def _check_place(place: "S3Place") -> None:
     from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
 
-    S3Client(place).check_now()
+    S3Client(place_of(settings, storage)).check_now()
 
 
 def place_of(settings: Settings, storage: str) -> "S3Place":

@@ -2,26 +2,24 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
+import signal
 import socket
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
-from aiohttp.typedefs import Handler
-from aiohttp.worker import GunicornWebWorker
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 from prometheus_client.multiprocess import mark_process_dead
 
-from registry.app import make_runner
 from registry.config import Settings
 
 # A worker whose event loop stands still for this many seconds is replaced.
@@ -29,8 +27,7 @@ _STUCK_AFTER: Final = 60
 
 # After its transfers have finished or were cut a worker still has to note how far they came, and to close
 # its stores.
-_CUTTING_SECONDS: Final = 3
-_CLOSING_SECONDS: Final = 5
+CLOSING_SECONDS: Final = 5
 
 _BACKLOG: Final = 2048
 
@@ -50,7 +47,7 @@ class Server(BaseApplication):
     def __init__(
         self, settings: Settings, metrics_directory: Path, sources: Mapping[str, str] | None = None
     ) -> None:
-        _tls_of(settings)
+        tls_of(settings)
         self._settings = settings
         self._metrics_directory = metrics_directory
         self._sources = sources
@@ -58,7 +55,6 @@ class Server(BaseApplication):
         self._address: tuple[str, int] = listener.getsockname()[:2]
         self._descriptor = listener.detach()  # gunicorn closes it
         _raise_open_files(settings.connections)
-        self.transfers = Transfers(settings.shutdown_timeout)
         super().__init__()
 
     @property
@@ -73,9 +69,10 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": f"fd://{self._descriptor}",
             "workers": settings.workers,
+            "preload_app": settings.workers > 1,  # else nobody shares what it imports
             "worker_class": "registry.server.RegistryWorker",
             "timeout": _STUCK_AFTER,
-            "graceful_timeout": settings.shutdown_timeout + _CLOSING_SECONDS,
+            "graceful_timeout": settings.shutdown_timeout + CLOSING_SECONDS,
             "umask": 0o077,
             "proc_name": "longshore",
             "control_socket_disable": True,
@@ -86,99 +83,29 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Return the coroutine function that makes a worker's runner, in the worker."""
+        """Return the coroutine function that a worker runs."""
+        # Not at the top: the process that watches the workers is to be small.
+        from registry.worker import serve  # noqa: PLC0415 - as above
 
-        async def make() -> web.AppRunner:
-            tls = _tls_of(self._settings)  # anew, after a renewal
-            runner = await make_runner(self._settings, self._metrics_directory, self._sources, tls)
-            self.transfers.watch(runner)
-            return runner
-
-        return make
+        # Each worker would do it soon, and so write to every object that it could share with the others.
+        gc.collect()
+        return partial(serve, self._settings, self._metrics_directory, self._sources)
 
 
-class Transfers:
-    """The requests under way in a worker, which may finish when it stops.
+class RegistryWorker(Worker):
+    """A process that serves; `Server.load` says what."""
 
-    aiohttp's own stop reads nothing more of the requests that it waits for, so an upload would only stand
-    still until it is cut: it comes after this one.
-    """
+    wsgi: Any
 
-    def __init__(self, seconds: int) -> None:
-        self._seconds = seconds
-        self._runner: web.AppRunner | None = None
-        self._running: dict[asyncio.Task[Any] | None, web.Request] = {}
-        self._idle = asyncio.Event()
-        self._ending = False
+    def init_signals(self) -> None:
+        """Take what gunicorn sends; a terminal's hangup is the arbiter's to answer."""
+        super().init_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    def watch(self, runner: web.AppRunner) -> None:
-        """See the requests of a runner that is not set up yet."""
-        self._runner = runner
-        self._idle.set()
-        runner.app.middlewares.insert(0, self._see)
-
-    async def end(self) -> None:
-        """Take no new connection, let requests finish in time, and cut off those that do not."""
-        if self._runner is None:
-            return
-        self._ending = True
-        # What would never end by itself ends now; aiohttp asks for it only when all the rest is done.
-        await self._runner.app.shutdown()
-        for site in list(self._runner.sites):
-            await site.stop()
-        if not await self._are_done(self._seconds):
-            self._cut()
-            await self._are_done(_CUTTING_SECONDS)
-
-    @web.middleware
-    async def _see(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        task = asyncio.current_task()
-        self._running[task] = request
-        self._idle.clear()
-        try:
-            response = await handler(request)
-        finally:
-            del self._running[task]
-            if not self._running:
-                self._idle.set()
-        if self._ending:
-            response.force_close()
-        return response
-
-    async def _are_done(self, seconds: int) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        return self._idle.is_set()
-
-    def _cut(self) -> None:
-        for task, request in self._running.items():
-            if task is not None and request.method == "GET":
-                task.cancel()  # asyncio's sendfile does not notice that its connection is aborted
-            elif request.transport is not None:
-                # As if the client had gone away: what came of an upload is kept.
-                request.transport.abort()
-
-
-class RegistryWorker(GunicornWebWorker):
-    """aiohttp's worker, which lets uploads finish."""
-
-    app: Server
-    _ending: asyncio.Task[None] | None = None
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop when the requests under way are done; until then the arbiter hears that the worker lives."""
-        if self._ending is None:
-            self._ending = self.loop.create_task(self._end())
-
-    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop likewise: an interrupted terminal sends this to the workers as well as to the arbiter."""
-        self.handle_exit(sig, frame)
-
-    async def _end(self) -> None:
-        await self.app.transfers.end()
-        self.alive = False
-        self._notify_waiter_done()
+    def run(self) -> None:
+        """Serve until it is told to stop."""
+        self.booted = False  # serve() says when
+        asyncio.run(self.wsgi(self))
 
 
 class ArbiterLogger(Logger):
@@ -206,7 +133,8 @@ def _forget_worker(_: Arbiter, worker: Worker) -> None:
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
-def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return what TLS is spoken with, as the files are now; None without TLS."""
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
     return make_tls_context(settings.tls_certificate, settings.tls_key)

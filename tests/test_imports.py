@@ -33,7 +33,7 @@ class Rule:
 
 
 # The wiring: it knows everything.
-WIRING: Final = ("registry/app.py", "registry/cli/*", "registry/server.py")
+WIRING: Final = ("registry/app.py", "registry/cli/*", "registry/server.py", "registry/worker.py")
 
 RULES: Final = [
     Rule("storage/*", ("auth", "registry", "aiohttp")),

@@ -1,25 +1,46 @@
 """The command line, a module for each noun. The only place that reads the environment."""
 
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
 import click
 
-from registry.cli.doctor import doctor
-from registry.cli.keys import key
-from registry.cli.move import move
-from registry.cli.organizations import org
-from registry.cli.repositories import repo
-from registry.cli.robots import robot
-from registry.cli.roles import grant
-from registry.cli.serve import serve
-from registry.cli.settings import config
-from registry.cli.teams import team
-from registry.cli.tokens import token
-from registry.cli.users import user
-
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    commands=[serve, user, org, team, robot, token, grant, repo, key, move, doctor, config],
+_MODULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "config": "settings",
+        "doctor": "doctor",
+        "grant": "roles",
+        "key": "keys",
+        "move": "move",
+        "org": "organizations",
+        "repo": "repositories",
+        "robot": "robots",
+        "serve": "serve",
+        "team": "teams",
+        "token": "tokens",
+        "user": "users",
+    }
 )
+
+
+class _Commands(click.Group):
+    """Each command is imported when it is asked for: a server keeps in memory what was imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, if there is one."""
+        if cmd_name not in _MODULES:
+            return None
+        command: click.Command = getattr(import_module(f"registry.cli.{_MODULES[cmd_name]}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="longshore")
 def main() -> None:
     """longshore: a self-hosted image registry."""

@@ -16,8 +16,9 @@ from registry.cli.data import opened
 from registry.cli.output import print_table, require, show_size
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
-from registry.installation import database_of, is_running, store_of
+from registry.installation import database_of, store_of
 from registry.move import BlobMove, Journal, MovedBlobs, copy_metadata
+from registry.running import is_running
 from storage.metadata import copying
 from storage.metadata.copying import NotEmpty
 from storage.metadata.databases import SqliteDatabase

@@ -1,26 +1,21 @@
-"""`longshore serve`, and what the first start makes."""
+"""`longshore serve`: from the settings to processes that serve.
 
+The first process only watches the others. What it imports it keeps for as long as they run, so it imports
+little, and lets another process, which ends at once, prepare what they need.
+"""
+
+import multiprocessing
 import os
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 import click
 import structlog
 
-from registry.cli.data import with_metadata
-from registry.cli.settings import with_settings
+from registry.cli.settings import telling, with_settings
 from registry.config import Loaded, Settings
-from registry.installation import (
-    FIRST_ADMINISTRATOR,
-    check_storage,
-    keys_of,
-    make_first_administrator,
-    make_metrics_directory,
-    metrics_of,
-    shared_keys_of,
-)
 from registry.logs import configure_logs
-from storage.metadata.engine import Metadata
+from registry.running import make_metrics_directory, metrics_of
 
 _AUTH_OFF: Final = """\
 !! Access control is OFF: whoever reaches this server may pull, push and delete everything.
@@ -43,44 +38,35 @@ def serve(loaded: Loaded) -> None:
 
     # First of all: where nothing can be served, no password is made that nobody would get to see.
     server = Server(settings, metrics, loaded.sources)
-    check_storage(settings)
-    password = _prepare(settings)
+    if settings.auth == "off":
+        structlog.get_logger("longshore").warning("access control is off")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
+        login = aside.submit(_prepare, settings).result()
     make_metrics_directory(metrics)
-    _welcome(server.url, settings, password)
+    _welcome(server.url, settings, login)
     server.run()
 
 
-def _prepare(settings: Settings) -> str | None:
-    """Make what the first start needs; return the password that the first administrator was given."""
-    if settings.auth == "off":
-        structlog.get_logger("longshore").warning("access control is off")
-    return with_metadata(settings, partial(_make_first, settings))
+def _prepare(settings: Settings) -> tuple[str, str] | None:
+    # Told here: not every error is one that another process can be sent.
+    with telling(settings):
+        from registry.cli.preparation import prepare  # noqa: PLC0415 - for the process aside alone
+
+        return prepare(settings)
 
 
-async def _make_first(settings: Settings, metadata: Metadata) -> str | None:
-    if settings.auth == "off":
-        return None
-    shared = shared_keys_of(settings, metadata)
-    if shared is None:
-        keys_of(settings).ensure(settings.token_algorithm)
-    else:
-        await shared.ensure(settings.token_algorithm)
-    return await make_first_administrator(settings, metadata)
-
-
-def _welcome(url: str, settings: Settings, password: str | None) -> None:
+def _welcome(url: str, settings: Settings, login: tuple[str, str] | None) -> None:
     address = (settings.external_url or url).partition("://")[2]
     lines = [f"longshore listens on {url}"]
     if settings.auth == "off":
         lines.append(click.style(_AUTH_OFF, fg="red", bold=True))
-    elif password is not None:
-        lines.append(
-            f"first login: {FIRST_ADMINISTRATOR}, password: {password}   (shown this once; kept nowhere)"
-        )
-    login = [] if settings.auth == "off" else [f"  docker login {address}"]
+    elif login is not None:
+        name, password = login
+        lines.append(f"first login: {name}, password: {password}   (shown this once; kept nowhere)")
+    docker_login = [] if settings.auth == "off" else [f"  docker login {address}"]
     lines += [
         "try:",
-        *login,
+        *docker_login,
         f"  docker tag IMAGE {address}/library/hello",
         f"  docker push {address}/library/hello",
     ]

@@ -1,23 +1,16 @@
 """The settings that a command goes by, and the command that shows them."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import click
-from sqlalchemy.exc import DBAPIError
 
-from auth.keys import KeyFileError
-from registry.cli.output import print_table
 from registry.config import Loaded, Settings, rows
-from registry.errors import RegistryError
-from registry.installation import database_of
 from registry.setting_layers import InvalidSettings, load
-from storage.blobs import BlobStoreError
-from storage.metadata.engine import MetadataFull, MetadataUnavailable
-from storage.metadata.migrate import DatabaseTooNew
 
 P = ParamSpec("P")
 
@@ -39,25 +32,36 @@ def with_settings(command: Callable[Concatenate[Loaded, P], None]) -> Callable[P
             loaded = load(environ=os.environ, config_file=config_file, flags=flags)
         except InvalidSettings as error:
             raise click.ClickException(str(error)) from error
-        try:
+        with telling(loaded.settings):
             command(loaded, *args, **kwargs)
-        except BrokenPipeError:
-            raise  # whoever reads our output has seen enough: click ends without a word
-        except (RegistryError, DatabaseTooNew, KeyFileError, InvalidSettings, BlobStoreError) as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            known = error.filename is not None and error.strerror is not None
-            message = f"{error.filename}: {error.strerror}" if known else str(error)
-            raise click.ClickException(message) from error
-        except (DBAPIError, MetadataFull, MetadataUnavailable) as error:
-            reason = error.orig if isinstance(error, DBAPIError) else error
-            raise click.ClickException(f"{database_of(loaded.settings)}: {reason}") from error
 
     return run
+
+
+@contextlib.contextmanager
+def telling(settings: Settings) -> Iterator[None]:
+    """Tell what goes wrong in words.
+
+    Raises:
+        ClickException: with the words.
+    """
+    try:
+        yield
+    except Exception as error:
+        # Not at the top: what knows all errors takes megabytes, and a server is to do without them.
+        from registry.cli.faults import words_for  # noqa: PLC0415 - as above
+
+        words = words_for(error, settings)
+        if words is None:
+            raise
+        raise click.ClickException(words) from error
 
 
 @click.command()
 @with_settings
 def config(loaded: Loaded) -> None:
     """Show the settings in force and where each comes from, secrets masked."""
+    # Not at the top: `serve` has no tables to draw.
+    from registry.cli.output import print_table  # noqa: PLC0415 - as above
+
     print_table(("setting", "value", "source"), [tuple(row) for row in rows(loaded)])

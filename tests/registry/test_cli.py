@@ -118,7 +118,10 @@ def alice(data: Path) -> str:
 
 def leaves(command: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
     if isinstance(command, click.Group):
-        for name, each in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            each = command.get_command(context, name)
+            assert each is not None
             yield from leaves(each, *path, name)
     else:
         yield " ".join(path), command

@@ -23,7 +23,8 @@ from registry.cli.checks.findings import Result
 from registry.cli.checks.proxy import Reply, announce, check_long_headers, check_proxy, judge_reply
 from registry.cli.checks.token import NoToken, make_token
 from registry.config import Settings
-from registry.installation import make_metrics_directory, metrics_of, prepare_database
+from registry.installation import prepare_database
+from registry.running import make_metrics_directory, metrics_of
 
 URL_: Final = "https://hub.example.com"
 CHALLENGE: Final = 'Bearer realm="https://hub.example.com/token",service="longshore"'

@@ -20,10 +20,10 @@ from registry.installation import (
     keys_of,
     make_data_directory,
     make_first_administrator,
-    metrics_of,
     passwords_of,
     prepare_database,
 )
+from registry.running import metrics_of
 from storage.blobs import StoreUnavailable
 from storage.metadata import accounts
 from storage.metadata.databases import SqliteDatabase
@@ -150,7 +150,7 @@ def test_endpoint_of_s3_without_a_bucket(tmp_path: Path) -> None:
 _HOLD = """
 import sys
 from pathlib import Path
-from registry.installation import make_metrics_directory
+from registry.running import make_metrics_directory
 make_metrics_directory(Path(sys.argv[1]))
 print("made", flush=True)
 sys.stdin.read()

@@ -10,7 +10,7 @@ import aiohttp
 
 from registry.cli.checks.findings import Finding, fault, ok, warning, words_of
 from registry.config import Settings
-from registry.installation import is_running
+from registry.running import is_running
 from registry.setting_kinds import is_loopback
 
 _URL: Final = "external URL"
