@@ -15,12 +15,12 @@ from typing import Final
 
 from storage.blobs import BlobReader, Holds, KeptBytes, StagedBlob
 from storage.s3_client import MAX_DELETED, S3Client, S3Place
+from storage.s3_memory import Budget
 from storage.s3_parts import MIB, PartPlan
 from storage.s3_reader import S3Reader
 from storage.s3_upload import (
     BLOBS,
     TAILS,
-    Budget,
     S3Upload,
     key_prefix,
     multiparts_of,

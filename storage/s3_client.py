@@ -84,39 +84,37 @@ class S3Object:
     written_at: datetime
 
 
-class Pieces:
-    """Pieces of memory that are sent one after another, without being put together first."""
+class Body:
+    """Memory that is sent as it is, as a file is."""
 
-    def __init__(self, pieces: Sequence[memoryview]) -> None:
-        self._pieces = pieces
-        self._size = sum(map(len, pieces))
-        self._next = 0
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+        self._is_read = False
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._content)
 
     def read(self, _: int = -1) -> memoryview | bytes:
-        """Return the next piece, however long it is: it is in memory anyway, and sent at once."""
-        if self._next == len(self._pieces):
+        """Return all, then nothing, whatever is asked for: it is in memory anyway, and sent at once."""
+        if self._is_read:
             return b""
-        self._next += 1
-        return self._pieces[self._next - 1]
-
-    def drop(self) -> None:
-        """Let go of the memory: whoever was handed this may keep it for a while after it was sent."""
-        self._pieces = ()
+        self._is_read = True
+        return self._content
 
     def tell(self) -> int:
         """Return how many bytes were read."""
-        return sum(map(len, self._pieces[: self._next]))
+        return len(self._content) if self._is_read else 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to the beginning, or to the end: nobody asks for anything else."""
-        at_end = whence == io.SEEK_END
         if offset:
             raise io.UnsupportedOperation("only whole bodies are sent")
-        self._next = len(self._pieces) if at_end else 0
+        self._is_read = whence == io.SEEK_END
         return self.tell()
+
+    def drop(self) -> None:
+        """Let go of the memory: botocore keeps what it was handed for a while."""
+        self._content = memoryview(b"")
 
 
 class S3Client:
@@ -153,7 +151,7 @@ class S3Client:
         except BotoCoreError as error:
             raise StoreUnavailable(f"{where} cannot be reached: {error}") from error
 
-    async def put(self, key: str, body: Pieces) -> None:
+    async def put(self, key: str, body: Body) -> None:
         """Store an object."""
         await self._run(self._s3.put_object, **self._at(key), Body=body, **self._encryption)
 
@@ -191,7 +189,7 @@ class S3Client:
         begun = await self._run(self._s3.create_multipart_upload, **self._at(key), **self._encryption)
         return str(begun["UploadId"])
 
-    async def put_part(self, key: str, multipart: str, number: int, body: Pieces) -> str:
+    async def put_part(self, key: str, multipart: str, number: int, body: Body) -> str:
         """Upload a part and return its ETag.
 
         Raises:

@@ -17,7 +17,8 @@ from typing import Final
 
 from storage.blobs import BlobMissing, BlobStoreError, BlobTooLarge, StagedMissing, StoreUnavailable
 from storage.digest import Digest, RunningDigest
-from storage.s3_client import Multipart, Pieces, S3Client
+from storage.s3_client import Body, Multipart, S3Client
+from storage.s3_memory import Budget
 from storage.s3_parts import MAX_PARTS, PartPlan, UploadState
 from storage.s3_reader import read_object
 
@@ -51,41 +52,6 @@ async def objects_of(client: S3Client, upload: str, prefix: str) -> Iterable[str
     return [each.key for each in await client.objects(prefix) if upload_of(each.key) == upload]
 
 
-class Budget:
-    """Bytes in memory for the uploads of a process: parts that are collected, and parts on their way.
-
-    What comes from clients is always collected, up to a part for each upload; so the more uploads there are,
-    the fewer parts are on their way, though never fewer bytes than `least`, and one part in any case.
-    """
-
-    def __init__(self, size: int, least: int = 0) -> None:
-        self._size = size
-        self._least = least
-        self._collected = 0
-        self._sent = 0
-        self._freed = asyncio.Condition()
-
-    def collect(self, size: int) -> None:
-        """Keep room for a part that an upload is going to collect; with a minus, no more."""
-        self._collected += size
-
-    async def send(self, size: int) -> None:
-        """Wait until so many bytes may be on their way."""
-        async with self._freed:
-            await self._freed.wait_for(lambda: self._has_room(size))
-            self._sent += size
-
-    async def settle(self, size: int) -> None:
-        """Make room again: so many bytes have arrived, or will not."""
-        async with self._freed:
-            self._sent -= size
-            self._freed.notify_all()
-
-    def _has_room(self, size: int) -> bool:
-        room = max(self._size - self._collected, self._least)
-        return self._sent == 0 or self._sent + size <= room
-
-
 class S3Upload:
     """A StagedBlob in S3."""
 
@@ -107,6 +73,8 @@ class S3Upload:
         self._committed: str | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._collecting = 0
+        self._memory = memoryview(b"")
+        """For a part; filled with the bytes behind the parts, unless they are only in the tail."""
         self._start(UploadState())
 
     def _start(self, state: UploadState) -> None:
@@ -118,8 +86,7 @@ class S3Upload:
         self._tail = state.tail
         """The object with exactly the bytes behind the parts, if there is one."""
         self._tail_size = state.size - self._plan.length(len(state.etags))
-        self._behind: list[memoryview] = []
-        """The bytes behind the parts, unless they are only in the tail."""
+        self._give_memory_back()
         self._is_behind_here = not state.tail
         self._replaced: list[str] = []
         self._failure: Exception | None = None
@@ -156,7 +123,7 @@ class S3Upload:
         while view:
             room = await self._make_room()
             piece, view = view[:room], view[room:]
-            self._behind.append(piece)
+            self._memory[self._tail_size : self._tail_size + len(piece)] = piece
             self._tail_size += len(piece)
             if len(piece) == room:
                 await self._send_part()
@@ -226,6 +193,7 @@ class S3Upload:
         Where the request was done as it should, its row says what the last state or the blob is, and what
         they replaced is dropped. Else it may say either.
         """
+        self._give_memory_back()
         self._budget.collect(-self._collecting)
         await self._settle()
         unneeded = self._unneeded if is_done else set(self._kept.superseded)
@@ -241,38 +209,40 @@ class S3Upload:
         number = len(self._etags) + 1
         if number > MAX_PARTS:
             raise self._too_large()
-        if not self._is_behind_here:
-            self._behind = await self._get_behind()
+        size = self._plan.size(number)
+        if len(self._memory) != size:
+            behind = await self._get_behind()
+            self._memory = self._budget.take(size)
+            self._memory[: len(behind)] = behind
             self._is_behind_here = True
         if self._tail:
             self._replaced.append(self._tail)
             self._tail = ""
-        return self._plan.size(number) - self._tail_size
+        return size - self._tail_size
 
     async def _send_part(self) -> None:
-        part = Pieces(self._behind)
         if not self._multipart:
             key = key_prefix(self._upload) + _random()
             self._multipart = await self._client.begin(key)
             self._key = key
             self._begun.add((key, self._multipart))
-        await self._budget.send(len(part))
+        await self._budget.send(self._tail_size)
         self._etags.append("")
-        self._behind, self._tail_size = [], 0
-        sending = asyncio.create_task(self._put_part(len(self._etags), part))
+        sending = asyncio.create_task(self._put_part(len(self._etags), self._memory))
+        self._memory, self._tail_size = memoryview(b""), 0
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    async def _put_part(self, number: int, part: Pieces) -> None:
-        etags = self._etags
+    async def _put_part(self, number: int, memory: memoryview) -> None:
+        etags, body = self._etags, Body(memory)
         try:
-            etags[number - 1] = await self._client.put_part(self._key, self._multipart, number, part)
+            etags[number - 1] = await self._client.put_part(self._key, self._multipart, number, body)
         except BaseException as error:  # noqa: BLE001 - told to whoever writes or syncs next
             self._fail(error)
         finally:
-            size = len(part)
-            part.drop()
-            await self._budget.settle(size)
+            body.drop()
+            self._budget.give_back(memory)
+            await self._budget.settle(len(memory))
 
     async def _settle(self) -> None:
         """Return when no part is on its way, whether they arrived or not."""
@@ -301,16 +271,20 @@ class S3Upload:
         prefix = tail_prefix(self._upload) if self._etags else key_prefix(self._upload)
         key = prefix + _random()
         self._written.add(key)
-        await self._client.put(key, Pieces(self._behind))
+        await self._client.put(key, Body(self._memory[: self._tail_size]))
         return key
 
-    async def _get_behind(self) -> list[memoryview]:
+    async def _get_behind(self) -> memoryview:
         if self._is_behind_here:
-            return self._behind
+            return self._memory[: self._tail_size]
         try:
-            return [memoryview(await self._client.get(self._tail, 0, self._tail_size))]
+            return memoryview(await self._client.get(self._tail, 0, self._tail_size))
         except BlobMissing as error:
             raise StagedMissing("the tail of the upload is gone") from error
+
+    def _give_memory_back(self) -> None:
+        memory, self._memory = self._memory, memoryview(b"")
+        self._budget.give_back(memory)
 
     # -- the blob --------------------------------------------------------------------------------------
 
@@ -347,7 +321,7 @@ class S3Upload:
 
     async def _complete(self) -> None:
         if self._tail_size:
-            last = Pieces(await self._get_behind())
+            last = Body(await self._get_behind())
             number = len(self._etags) + 1
             if number > MAX_PARTS:
                 raise self._too_large()

@@ -8,9 +8,10 @@ import pytest
 
 from storage.blobs import BlobTooLarge, StoreUnavailable
 from storage.digest import Digest
-from storage.s3_client import Pieces, S3Client
+from storage.s3_client import Body, S3Client
+from storage.s3_memory import Budget
 from storage.s3_parts import PartPlan, UploadState
-from storage.s3_upload import Budget, S3Upload
+from storage.s3_upload import S3Upload
 
 # Bytes: nothing here needs more.
 PART: Final = 8
@@ -18,7 +19,7 @@ PLAN: Final = PartPlan(PART, PART)
 CONTENT: Final = bytes(range(100))
 
 
-def content_of(body: Pieces) -> bytes:
+def content_of(body: Body) -> bytes:
     return b"".join(iter(body.read, b""))
 
 
@@ -35,7 +36,7 @@ class MemoryS3:
         self.most_bytes = 0
         self.failing = False
 
-    async def put(self, key: str, body: Pieces) -> None:
+    async def put(self, key: str, body: Body) -> None:
         self.objects[key] = content_of(body)
 
     async def get(self, key: str, start: int, stop: int) -> bytes:
@@ -51,7 +52,7 @@ class MemoryS3:
         self.parts[key] = {}
         return f"multipart of {key}"
 
-    async def put_part(self, key: str, multipart: str, number: int, body: Pieces) -> str:
+    async def put_part(self, key: str, multipart: str, number: int, body: Body) -> str:
         assert multipart == f"multipart of {key}"
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
@@ -251,15 +252,12 @@ async def test_parts_grow_where_they_may(s3: MemoryS3, monkeypatch: pytest.Monke
     assert s3.objects[location] == CONTENT
 
 
-def test_pieces_are_read_like_a_file() -> None:
-    body: Any = Pieces([memoryview(b"one"), memoryview(b"two!")])
+def test_a_body_is_read_like_a_file() -> None:
+    body: Any = Body(memoryview(b"content"))
     assert len(body) == 7
     for _ in range(2):
         assert body.tell() == 0
-        assert [bytes(body.read(1)), body.tell(), bytes(body.read()), bytes(body.read())] == [
-            b"one",
-            3,
-            b"two!",
-            b"",
-        ]
+        assert [bytes(body.read(1)), body.tell(), bytes(body.read())] == [b"content", 7, b""]
         assert (body.seek(0, 2), body.seek(0)) == (7, 0)
+    body.drop()
+    assert bytes(body.read()) == b""
