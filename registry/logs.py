@@ -1,10 +1,28 @@
 """Structured logs: lines that people read on a terminal, JSON otherwise."""
 
+import contextlib
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal, TextIO
 
-import structlog
+
+@contextlib.contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let a package that is installed look as if it were not, unless it is imported already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # how Python says that there is none
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+# structlog imports rich if it can, for tracebacks that we never draw: three megabytes of each process.
+with _hidden("rich"):
+    import structlog
 
 
 def configure_logs(

@@ -4,13 +4,13 @@ The first process only watches the others. What it imports it keeps for as long 
 little, and lets another process, which ends at once, prepare what they need.
 """
 
+import logging
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 import click
-import structlog
 
 from registry.cli.settings import telling, with_settings
 from registry.config import Loaded, Settings
@@ -39,7 +39,7 @@ def serve(loaded: Loaded) -> None:
     # First of all: where nothing can be served, no password is made that nobody would get to see.
     server = Server(settings, metrics, loaded.sources)
     if settings.auth == "off":
-        structlog.get_logger("longshore").warning("access control is off")
+        logging.getLogger("longshore").warning("access control is off")
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as aside:
         login = aside.submit(_prepare, settings).result()
     make_metrics_directory(metrics)

@@ -19,7 +19,14 @@ FOR_WORKERS: Final = {
     "registry.installation",
     "sqlalchemy",
 }
-FOR_COMMANDS: Final = {"alembic", "registry.cli.data", "registry.cli.doctor", "registry.cli.output"}
+FOR_COMMANDS: Final = {
+    "alembic",
+    "registry.cli.data",
+    "registry.cli.doctor",
+    "registry.cli.output",
+    "rich",
+    "sqlalchemy.orm",
+}
 
 
 def imported_with(module: str) -> set[str]:
