@@ -69,7 +69,7 @@ class Server(BaseApplication):
         options: dict[str, Any] = {
             "bind": f"fd://{self._descriptor}",
             "workers": settings.workers,
-            "preload_app": settings.workers > 1,  # else nobody shares what it imports
+            "preload_app": settings.workers > 1,  # one alone would share it with nobody
             "worker_class": "registry.server.RegistryWorker",
             "timeout": _STUCK_AFTER,
             "graceful_timeout": settings.shutdown_timeout + CLOSING_SECONDS,
@@ -77,6 +77,7 @@ class Server(BaseApplication):
             "proc_name": "longshore",
             "control_socket_disable": True,
             "logger_class": "registry.server.ArbiterLogger",
+            "pre_fork": _set_aside,
             "child_exit": _forget_worker,
         }
         for name, value in options.items():
@@ -87,8 +88,6 @@ class Server(BaseApplication):
         # Not at the top: the process that watches the workers is to be small.
         from registry.worker import serve  # noqa: PLC0415 - as above
 
-        # Each worker would do it soon, and so write to every object that it could share with the others.
-        gc.collect()
         return partial(serve, self._settings, self._metrics_directory, self._sources)
 
 
@@ -127,6 +126,12 @@ def _raise_open_files(connections: int) -> None:
         wanted = hard
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _set_aside(_: Arbiter, __: Worker) -> None:
+    """Keep the collector from what there is: it writes to all that it looks at, which ends the sharing."""
+    gc.collect()
+    gc.freeze()
 
 
 def _forget_worker(_: Arbiter, worker: Worker) -> None:
