@@ -1,16 +1,16 @@
 """Large blobs as clients move them: pushed in one PUT or streamed, pulled whole. Answers are checked."""
 
 import hashlib
-import http.client
-import socket
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
+from benchmarks.connection import WrongAnswer, path_of
 from benchmarks.peers import REPOSITORY, Peer
 
 MIB: Final = 1024 * 1024
@@ -27,16 +27,24 @@ class Source:
     digest: str
 
     @classmethod
-    def make(cls, path: Path, size: int, seed: int) -> "Source":
+    def make(cls, path: Path, size: int, seed: str) -> "Source":
         """Write a file of bytes that nothing compresses, different for each seed."""
-        digest = hashlib.sha256()
-        block = bytearray(hashlib.shake_256(seed.to_bytes(8, "big")).digest(_PIECE))
+        block = bytearray(hashlib.shake_256(b"block").digest(_PIECE))
         with path.open("wb") as file:
             for number in range(size // _PIECE):
-                block[:8] = number.to_bytes(8, "big")
-                digest.update(block)
+                block[8:16] = number.to_bytes(8, "big")
                 file.write(block)
-        return cls(path, size // _PIECE * _PIECE, f"sha256:{digest.hexdigest()}")
+        return cls(path, size // _PIECE * _PIECE, "").renewed(seed)
+
+    def renewed(self, seed: str) -> "Source":
+        """Return other bytes in the same file, of which only the first differ: there is little to sync."""
+        with self.path.open("r+b") as file:
+            file.write(hashlib.sha256(seed.encode()).digest()[:8])
+            file.flush()
+            os.fdatasync(file.fileno())
+        with self.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return Source(self.path, self.size, f"sha256:{digest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,8 @@ class Push:
 
 
 def push_in_one_put(peer: Peer, source: Source) -> Push:
-    """POST, then one PUT with all bytes, sent by the kernel."""
-    with _connected(peer.host) as link:
+    """POST, then one PUT with all bytes, sent by the kernel where there is no TLS."""
+    with _Link(peer.connect()) as link:
         began = time.perf_counter()
         location = link.start(peer)
         length = {"Content-Length": str(source.size), "Content-Type": "application/octet-stream"}
@@ -61,103 +69,95 @@ def push_in_one_put(peer: Peer, source: Source) -> Push:
 
 def push_streamed(peer: Peer, source: Source) -> Push:
     """POST, one PATCH of unknown length, then an empty PUT, as Docker pushes."""
-    with _connected(peer.host) as link:
+    with _Link(peer.connect()) as link:
         began = time.perf_counter()
         location = link.start(peer)
         chunked = {"Transfer-Encoding": "chunked", "Content-Type": "application/octet-stream"}
         link.begin("PATCH", location, {**peer.headers, **chunked})
         sent = link.send_chunked(source.path)
-        location = _path(link.expect(202).headers["Location"])
+        location = path_of(link.expect(202).headers["Location"])
         link.begin("PUT", _closing(location, source.digest), {**peer.headers, "Content-Length": "0"})
         link.expect(201)
         return _took(began, sent)
 
 
-def pull(peer: Peer, digest: str, size: int, *, verify: bool = False) -> float:
+def pull(peer: Peer, source: Source, *, verify: bool = False) -> float:
     """GET the blob, following a redirect; return the seconds. Only `verify` looks at the bytes."""
     began = time.perf_counter()
-    host, target, headers = peer.host, f"/v2/{REPOSITORY}/blobs/{digest}", peer.headers
-    with _connected(host) as link:
-        link.begin("GET", target, headers)
+    with _Link(peer.connect()) as link:
+        link.begin("GET", f"/v2/{REPOSITORY}/blobs/{source.digest}", peer.headers)
         answer = link.answer()
         if answer.status != 307:
-            _receive(answer, digest, size, verify=verify)
+            _receive(answer, source, verify=verify)
             return time.perf_counter() - began
         location = urlsplit(answer.headers["Location"])
-    with _connected(location.netloc) as link:
+    with _Link(HTTPConnection(location.netloc)) as link:
         link.begin("GET", f"{location.path}?{location.query}", {})
-        _receive(link.answer(), digest, size, verify=verify)
+        _receive(link.answer(), source, verify=verify)
     return time.perf_counter() - began
 
 
-class _Link(HTTPConnection):
+class _Link:
     """One connection, which is used once for each request in turn."""
 
-    def __enter__(self) -> "_Link":
+    def __init__(self, connection: HTTPConnection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._connection.close()
 
     def start(self, peer: Peer) -> str:
         """Begin an upload and return its path."""
         self.begin("POST", f"/v2/{REPOSITORY}/blobs/uploads/", {**peer.headers, "Content-Length": "0"})
-        return _path(self.expect(202).headers["Location"])
+        return path_of(self.expect(202).headers["Location"])
 
     def begin(self, method: str, target: str, headers: Mapping[str, str]) -> None:
         """Send the head of a request."""
-        self.putrequest(method, target)
+        self._connection.putrequest(method, target)
         for name, value in headers.items():
-            self.putheader(name, value)
-        self.endheaders()
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
 
     def send_file(self, path: Path) -> float:
         """Send a file as the body; return when its last byte was sent."""
         with path.open("rb") as file:
-            assert isinstance(self.sock, socket.socket)
-            self.sock.sendfile(file)
+            self._connection.sock.sendfile(file)
         return time.perf_counter()
 
     def send_chunked(self, path: Path) -> float:
         """Send a file in chunks; return when the last one was sent."""
         with path.open("rb") as file:
             while data := file.read(_PIECE):
-                self.send(b"%x\r\n%b\r\n" % (len(data), data))
-        self.send(b"0\r\n\r\n")
+                self._connection.send(b"%x\r\n%b\r\n" % (len(data), data))
+        self._connection.send(b"0\r\n\r\n")
         return time.perf_counter()
 
-    def answer(self) -> http.client.HTTPResponse:
+    def answer(self) -> HTTPResponse:
         """Return the answer, unread."""
-        return self.getresponse()
+        return self._connection.getresponse()
 
-    def expect(self, status: int) -> http.client.HTTPResponse:
+    def expect(self, status: int) -> HTTPResponse:
         """Read the answer, which must have the status."""
-        answer = self.getresponse()
+        answer = self._connection.getresponse()
         body = answer.read()
         if answer.status != status:
-            raise SystemExit(f"{self.host}:{self.port} answered {answer.status}: {body[:500]!r}")
+            raise WrongAnswer(f"{answer.status}, not {status}: {body[:500]!r}")
         return answer
 
 
-def _connected(host: str) -> _Link:
-    return _Link(host, timeout=300)
-
-
-def _receive(answer: http.client.HTTPResponse, digest: str, size: int, *, verify: bool) -> None:
+def _receive(answer: HTTPResponse, source: Source, *, verify: bool) -> None:
     if answer.status != 200:
-        raise SystemExit(f"a pull answered {answer.status}: {answer.read(500)!r}")
+        raise WrongAnswer(f"a pull was answered {answer.status}: {answer.read(500)!r}")
     buffer, received, hashed = bytearray(_PIECE), 0, hashlib.sha256()
     while count := answer.readinto(buffer):
         received += count
         if verify:
             hashed.update(memoryview(buffer)[:count])
-    if received != size or (verify and f"sha256:{hashed.hexdigest()}" != digest):
-        raise SystemExit(f"a pull brought {received} of {size} bytes, or wrong ones")
-
-
-def _path(location: str) -> str:
-    parts = urlsplit(location)
-    return parts.path + (f"?{parts.query}" if parts.query else "")
+    if received != source.size or (verify and f"sha256:{hashed.hexdigest()}" != source.digest):
+        raise WrongAnswer(f"a pull brought {received} of {source.size} bytes, or wrong ones")
 
 
 def _closing(location: str, digest: str) -> str:

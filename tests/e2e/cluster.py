@@ -4,10 +4,10 @@ import contextlib
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from tests.deploy.proxies import NGINX
 from tests.postgres import PostgresServer, running_postgres
@@ -35,6 +35,14 @@ def url_of(host: str, tls: Tls | None) -> str:
     return f"{'http' if tls is None else 'https'}://{host}"
 
 
+class Node(Protocol):
+    """A server behind the proxy."""
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+
+
 class Nginx:
     """The proxy as deploy/ has it, with the addresses of a test in it; plain HTTP without a certificate.
 
@@ -45,7 +53,7 @@ class Nginx:
         self,
         folder: Path,
         host: str,
-        nodes: list[Server],
+        nodes: Sequence[Node],
         tls: Tls | None = None,
         changed: Mapping[str, str] | None = None,
     ) -> None:
@@ -76,7 +84,7 @@ class Nginx:
         """The end of its log of errors."""
         return self._daemon.log_tail()
 
-    def _site(self, nodes: list[Server], tls: Tls | None) -> str:
+    def _site(self, nodes: Sequence[Node], tls: Tls | None) -> str:
         site = (ROOT / "deploy" / "nginx.conf").read_text()
         servers = "".join(f"    server {node.host} max_fails=2 fail_timeout=5s;\n" for node in nodes)
         site = re.sub(r"(?:^ *server 192\.0\.2\.\d+:.*\n)+", servers, site, flags=re.MULTILINE)
