@@ -38,6 +38,8 @@ _MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_BODY: Final = 64 * 1024
 """Longer bodies are never kept."""
 
+_REQUEST_ID: Final = REQUEST_ID.lower().encode()
+
 _Key = tuple[str, str, tuple[tuple[bytes, bytes], ...]]
 
 
@@ -59,6 +61,14 @@ class _Answer:
     until: float
 
 
+def _key(request: web.Request) -> _Key:
+    """Return all that an answer follows from but the database, and not the id: a proxy makes one for each."""
+    sent = request.raw_headers
+    if REQUEST_ID in request.headers:
+        sent = tuple(header for header in sent if header[0].lower() != _REQUEST_ID)
+    return request.method, request.raw_path, sent
+
+
 class Recall:
     """The answers of one process. `version` tells the database's number, or None where there is none."""
 
@@ -78,7 +88,7 @@ class Recall:
             version = self._current()
             if version is None:
                 return await ordinary(request)
-            key = (request.method, request.raw_path, request.raw_headers)
+            key = _key(request)
             known = self._answers.get(key)
             if known is not None:
                 if time.time() < known.until:
