@@ -8,6 +8,7 @@ only printed.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -55,6 +56,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3, help="for each workload of small requests")
     parser.add_argument("--only", default="", help='words by comma: a workload has one in "suite: workload"')
     chosen = parser.parse_args()
+    # An interrupted run ends its servers as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     only = [word.strip() for word in chosen.only.split(",") if word.strip()]
     for name in SUITES:
         run(name, chosen.rounds, chosen.seconds, only)

@@ -76,7 +76,7 @@ def sampled(pid: int, raw: Path) -> Iterator[None]:
     """Sample a process while the block runs, into a file of stacks with their counts."""
     program = Path(sys.executable).with_name("py-spy")
     options = ("--nonblocking", "--threads", "--format", "raw", "--rate", str(_HERTZ), "--duration", "600")
-    argv = [program, "record", "--pid", str(pid), "--output", raw, *options]
+    argv: list[str | Path] = [program, "record", "--pid", str(pid), "--output", raw, *options]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as spy:
         try:
             yield

@@ -5,15 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
-
-from benchmarks.usage import Watch
+from typing import Any, Final, Protocol
 
 OURS: Final = "longshore"
 MIB: Final = 1024 * 1024
 
 # What processor time is counted for: how it is said, and its unit in seconds.
 _PER: Final = {"request": ("µs a request", 1e-6), "image": ("ms an image", 1e-3), "GiB": ("s a GiB", 1.0)}
+
+
+class Seen(Protocol):
+    """What was seen of a server: seconds of processor time, and bytes at its highest and in the end."""
+
+    seconds: float
+    peak: int
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,16 @@ class Suite:
     after: dict[str, int] = field(default_factory=dict)
     references: dict[str, list[float]] = field(default_factory=dict)
 
-    def note(self, row: Row, server: str, measured: Measured, watch: Watch | None = None) -> None:
+    def note(self, row: Row, server: str, measured: Measured, seen: Seen | None = None) -> None:
         """Keep what a round brought; `row` says what it is, if it is the first of its kind."""
         row = self.rows.setdefault(row.workload, Row(row.workload, row.unit, row.per, row.lower))
         row.values.setdefault(server, []).append(measured.value)
-        if watch is None:
+        if seen is None:
             return
         if row.per:
-            row.processor.setdefault(server, []).append(watch.seconds / measured.work)
-        self.peak[server] = max(self.peak.get(server, 0), watch.peak)
-        self.after[server] = watch.after
+            row.processor.setdefault(server, []).append(seen.seconds / measured.work)
+        self.peak[server] = max(self.peak.get(server, 0), seen.peak)
+        self.after[server] = seen.after
 
     def save(self, folder: Path) -> None:
         """Write it to a file of its name."""

@@ -58,11 +58,17 @@ async def _push_images(peer: Peer, images: Mapping[str, Image]) -> Pushed:
     left = deque(images.items())
     connections = [await Connection.open(peer.host, peer.context()) for _ in range(AT_ONCE)]
     began, computing = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(_push_one_by_one(each, peer, left) for each in connections))
-    pushed = Pushed(time.perf_counter() - began, time.process_time() - computing)
-    await _check(connections[0], peer, [*images.items()][::_EVERY_FOR_A_CHECK])
-    for each in connections:
-        each.close()
+    try:
+        async with asyncio.TaskGroup() as pushing:
+            for each in connections:
+                pushing.create_task(_push_one_by_one(each, peer, left))
+        pushed = Pushed(time.perf_counter() - began, time.process_time() - computing)
+        await _check(connections[0], peer, [*images.items()][::_EVERY_FOR_A_CHECK])
+    except* WrongAnswer as wrong:
+        raise wrong.exceptions[0] from None
+    finally:
+        for each in connections:
+            each.close()
     return pushed
 
 
