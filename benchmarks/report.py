@@ -31,12 +31,13 @@ def renewed(document: str, suites: Mapping[str, Suite]) -> str:
     """Return a document with its tables written anew, such as "plain table" or "tls processor".
 
     Raises:
-        KeyError: there is no such suite or table.
+        KeyError: there is no such kind of table.
     """
 
     def written(found: re.Match[str]) -> str:
         suite, kind = found[2].split()
-        return f"{found[1]}{_TABLES[kind](suites[suite])}\n{found[3]}"
+        table = _TABLES[kind]
+        return f"{found[1]}{table(suites[suite]) if suite in suites else 'Not measured.'}\n{found[3]}"
 
     return _BLOCK.sub(written, document)
 

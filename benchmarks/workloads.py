@@ -197,11 +197,11 @@ LARGE: Final = (
 IMAGES: Final = (Workload("push of 200 small images", "images/s", _push_images, "image"),)
 BUSY: Final = (
     Workload(
-        "manifest by tag beside a push and pulls, p99",
+        "manifest while busy, p99",
         "ms",
         _while_busy,
         lower=True,
-        also=(Row("the longest", "ms", lower=True), Row("the push meanwhile", "MiB/s")),
+        also=(Row("manifest while busy, slowest", "ms", lower=True), Row("push while busy", "MiB/s")),
     ),
 )
 OBJECTS: Final = (

@@ -1,11 +1,13 @@
 """Tables and the chart say what was measured, and the documents show what is kept."""
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.__main__ import SUITES
 from benchmarks.chart import chart
 from benchmarks.report import CHART, DOCUMENTS, RESULTS, picture, renewed
 from benchmarks.results import Measured, Row, Suite, load_all
@@ -60,9 +62,11 @@ def test_documents_are_renewed_between_their_marks() -> None:
     assert renewed(new, {"plain": side_by_side()}) == new
 
 
-def test_a_table_that_nobody_measured_is_told_of() -> None:
+def test_a_suite_that_nobody_measured_has_no_table() -> None:
+    text = "<!-- bench: other table -->\nold\n<!-- /bench -->"
+    assert renewed(text, {}) == "<!-- bench: other table -->\nNot measured.\n<!-- /bench -->"
     with pytest.raises(KeyError):
-        renewed("<!-- bench: other table -->\n<!-- /bench -->", {"plain": side_by_side()})
+        renewed("<!-- bench: plain picture -->\n<!-- /bench -->", {})
 
 
 def test_chart_has_a_bar_for_each_server_as_long_as_its_value() -> None:
@@ -94,6 +98,12 @@ def test_nothing_of_the_chart_is_outside_of_it() -> None:
     for bar in root.iter(f"{SVG}rect"):
         assert float(bar.get("x", 0)) + float(bar.attrib["width"]) <= width
         assert float(bar.get("y", 0)) + float(bar.attrib["height"]) <= height
+
+
+def test_documents_name_suites_that_there_are() -> None:
+    named = {name for path in DOCUMENTS for name in re.findall(r"<!-- bench: (\w+) ", path.read_text())}
+    assert named == {*SUITES}
+    assert {*load_all(RESULTS)} <= named
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.parent.name)
