@@ -3,7 +3,7 @@
     python -m benchmarks.hot_paths [--only WORD] [--seconds 8]
 
 There is one worker, so that all of it is seen. A sample is of a thread that runs, in Python or in what Python
-called, the kernel included; what waits for work counts little. Root may be needed, as by anything that looks
+called, the kernel included; what waits for work is left out. Root may be needed, as by anything that looks
 into another process.
 """
 
@@ -35,6 +35,13 @@ _LINES: Final = 30
 _EVERYWHERE: Final = (
     *("<module>", "_run_module_as_main", "_run_code", "click/", "registry/cli/", "gunicorn/"),
     *("aiohttp/worker.py", "asyncio/base_events.py", "asyncio/events.py", "threading.py"),
+)
+
+# Threads that wait for work: some of them are taken for running ones where the machine does other work too.
+_WAITING: Final = (
+    "EpollSelector.select (",
+    "_worker (concurrent/futures/thread.py",
+    "_Writer._next_group (",
 )
 
 # No two requests are the same, so that no answer comes from memory.
@@ -92,7 +99,7 @@ def told(name: str, raw: str) -> str:
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        if not frames:
+        if not frames or frames[-1].startswith(_WAITING):
             continue
         threads[thread.partition(": ")[2].rstrip("0123456789_") or thread] += int(count)
         at[frames[-1]] += int(count)

@@ -10,6 +10,8 @@ def test_shares_of_threads_of_places_and_of_what_they_are_part_of() -> None:
             "thread (1): MainThread;<module> (a.py:1);serve (a.py:2);hash (a.py:4) 20",
             "thread (2): files_0;work (b.py:1);write (b.py:2) 15",
             "thread (3): files_1;work (b.py:1);write (b.py:2) 5",
+            "thread (3): files_1;work (b.py:1);_worker (concurrent/futures/thread.py:81) 900",
+            "thread (4): idle 900",
         ]
     )
     of = ["80.0%  serve (a.py:2)", "60.0%  send (a.py:3)", "20.0%  hash (a.py:4)"]
