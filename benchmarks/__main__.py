@@ -45,7 +45,11 @@ def run(name: str, rounds: int, seconds: int, only: list[str]) -> None:
         return
     if name not in plan.partial:
         suite.save(RESULTS)
-    print(f"\n## {title}\n\n{suite.table()}\n\n{suite.processor_table()}\n", flush=True)
+    tables = [
+        suite.table(),
+        *([suite.processor_table()] if any(row.per for row in suite.rows.values()) else []),
+    ]
+    print("\n\n".join([f"\n## {title}", *tables]), flush=True)
     print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
 
