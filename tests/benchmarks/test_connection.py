@@ -1,6 +1,7 @@
 """The clients of the benchmarks take nothing for an answer that is none."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from threading import Event
@@ -19,8 +20,12 @@ Answering = Callable[[bytes], bytes]
 async def server(answer: Answering, pause: float = 0) -> AsyncIterator[str]:
     """Answer each request without a body; after a pause, one at a time."""
     turn = asyncio.Lock()
+    serving: set[asyncio.Task[object]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -31,10 +36,15 @@ async def server(answer: Answering, pause: float = 0) -> AsyncIterator[str]:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listening:
         yield f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        # Clients have closed their connections by now: each of them is seen out.
+        if serving:
+            await asyncio.wait(serving)
 
 
 def head_of(length: int, status: str = "200 OK", more: str = "") -> bytes:
