@@ -9,23 +9,22 @@ that processes of others have mapped as well, only a share.
 import argparse
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.large import MIB, Source, push_streamed
-from benchmarks.object_storage import ours
-from benchmarks.peers import Kind, Peer, longshore
+from benchmarks.peers import Kind, longshore
+from benchmarks.side_by_side import ours
+from benchmarks.usage import Watch, memory
 from tests.e2e.process import running
 from tests.postgres import running_postgres
 from tests.storage.servers import S3Server
 
 _PUSHES = 4
-_LOOK_EACH = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +40,14 @@ class Held:
 def measure(kind: Kind, folder: Path, size: int) -> Held:
     """Start a node, push, and return what it held."""
     folder.mkdir()
-    sources = [Source.make(folder / f"source-{number}", size, number) for number in range(_PUSHES)]
+    sources = [Source.make(folder / f"source-{number}", size, str(number)) for number in range(_PUSHES)]
     with kind.running(folder / "node") as node:
-        at_rest = node.memory()
-        with _watched(node) as seen, ThreadPoolExecutor(_PUSHES) as threads:
+        at_rest = memory(node.pid)
+        with Watch(node.pid) as watch, ThreadPoolExecutor(_PUSHES) as threads:
             began = time.perf_counter()
             list(threads.map(lambda source: push_streamed(node, source), sources))
             speed = _PUSHES * size / (time.perf_counter() - began)
-        return Held(at_rest, max(seen), node.memory(), speed)
-
-
-@contextmanager
-def _watched(node: Peer) -> Iterator[list[int]]:
-    """Collect what the node holds while the block runs."""
-    seen = [node.memory()]
-    done = threading.Event()
-
-    def look() -> None:
-        while not done.wait(_LOOK_EACH):
-            seen.append(node.memory())
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        looking.join()
+        return Held(at_rest, watch.peak, watch.after, speed)
 
 
 @contextmanager
@@ -77,8 +57,7 @@ def team_node(folder: Path, workers: int) -> Iterator[Kind]:
         postgres = stack.enter_context(running_postgres())
         (folder / "s3").mkdir()
         s3 = stack.enter_context(running(S3Server("minio", folder / "s3")))
-        kind = ours(s3, postgres.create(), redirect=True)
-        yield replace(kind, environment={**kind.environment, "LONGSHORE_WORKERS": str(workers)})
+        yield ours(s3, postgres.create(), redirect=True, LONGSHORE_WORKERS=str(workers))
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def objects(plan: Plan, suite: Suite) -> None:
         (plan.folder / "s3").mkdir()
         s3 = stack.enter_context(running(S3Server("minio", plan.folder / "s3")))
         benches: list[Bench] = []
-        for make in (partial(_ours, s3, postgres.create()), partial(_theirs, s3)):
+        for make in (partial(ours, s3, postgres.create()), partial(_theirs, s3)):
             at = plan.folder / str(len(benches))
             sending = stack.enter_context(make(redirect=True).running(at / "redirect"))
             passing = stack.enter_context(make(redirect=False).running(at / "through"))
@@ -154,7 +154,8 @@ def _write_plainly(plan: Plan, suite: Suite) -> None:
         (plan.folder / "copy").unlink()
 
 
-def _ours(s3: S3Server, database: str, *, redirect: bool) -> Kind:
+def ours(s3: S3Server, database: str, *, redirect: bool, **settings: str) -> Kind:
+    """Return longshore as a node of a team."""
     return longshore(
         LONGSHORE_STORAGE=f"s3://{BUCKET}/longshore",
         LONGSHORE_S3_ENDPOINT=s3.endpoint,
@@ -164,6 +165,7 @@ def _ours(s3: S3Server, database: str, *, redirect: bool) -> Kind:
         LONGSHORE_KEYS_SECRET="nothing secret in a benchmark, only long",
         AWS_ACCESS_KEY_ID=ACCESS_KEY,
         AWS_SECRET_ACCESS_KEY=SECRET_KEY,
+        **settings,
     )
 
 
