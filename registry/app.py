@@ -31,6 +31,7 @@ from registry.web import api
 from registry.web.access import Gate
 from registry.web.admission import Admission
 from registry.web.api.problems import ProblemDocuments
+from registry.web.background import BackgroundMetrics
 from registry.web.callers import Callers
 from registry.web.connection import MAX_FIELDS, MAX_LINE, Pacing
 from registry.web.errors import error_middleware, render_document
@@ -138,7 +139,8 @@ async def make_app(
     authenticator = _authenticator(settings, metadata, accounts, threads)
     services = make_services(settings, local, PasswordHashing(passwords_of(settings), threads), sources)
     callers = Callers(accounts, services.sessions, authenticator, verifier, origins)
-    operation = _operation(settings, metadata, origins, metrics_directory)
+    metrics = Metrics(metrics_directory)
+    operation = _operation(settings, metadata, origins, metrics)
     assets = Assets()
     shell = Shell(callers, origins, assets, signup=settings.signup, open_access=verifier is None)
     surfaces = {
@@ -162,17 +164,15 @@ async def make_app(
     if verifier is not None:
         issuer = TokenIssuer(ring, settings.service, settings.service, settings.token_lifetime)
         app.add_routes(Tokens(accounts, authenticator, issuer, ring, origins).routes())
-    app.cleanup_ctx.append(_background(settings, local, outside, shared_keys))
+    app.cleanup_ctx.append(_background(settings, local, outside, shared_keys, metrics.background))
     return app
 
 
-def _operation(
-    settings: Settings, metadata: Metadata, origins: Origins, metrics_directory: Path | None
-) -> Operation:
+def _operation(settings: Settings, metadata: Metadata, origins: Origins, metrics: Metrics) -> Operation:
     return Operation(
         # As a write: the thread that writes may be stuck where reading still works.
         partial(metadata.write, repositories.exists, "library/readiness"),
-        Metrics(metrics_directory),
+        metrics,
         origins,
         expose=settings.metrics,
         metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
@@ -228,16 +228,21 @@ def _authenticator(
 
 
 def _background(
-    settings: Settings, local: LocalRegistry, outside: OutsideKeys | None, shared_keys: SharedKeys | None
+    settings: Settings,
+    local: LocalRegistry,
+    outside: OutsideKeys | None,
+    shared_keys: SharedKeys | None,
+    counts: BackgroundMetrics,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     metadata = local.metadata
 
     async def run(_: web.Application) -> AsyncIterator[None]:
         sweep = Sweep(metadata, local.store, settings.upload_ttl)
-        collector = Collector(metadata, local.store, local.rules.grace)
+        collector = Collector(metadata, local.store, local.rules.grace, counts.count_collected)
+        collecting = Job(metadata, collect.NAME, settings.gc_interval, collector, counts.of_job(collect.NAME))
         work: list[Awaitable[None]] = [
-            Job(metadata, collect.NAME, settings.gc_interval, collector).run_forever(),
-            Job(metadata, "sweep", settings.sweep_interval, sweep).run_forever(),
+            collecting.run_forever(),
+            Job(metadata, "sweep", settings.sweep_interval, sweep, counts.of_job("sweep")).run_forever(),
             local.statistics.run_forever(),
         ]
         if outside is not None:

@@ -229,7 +229,7 @@ class Settings(BaseModel):
     sweep_interval: Annotated[int, duration(1, 7 * DAY)] = Field(
         default=600, description="Time between two rounds of housekeeping."
     )
-    gc_interval: Annotated[int, duration(1, DAY)] = Field(
+    gc_interval: Annotated[int, duration(1, HOUR)] = Field(
         default=MINUTE, description="Time between two turns of garbage collection."
     )
     gc_grace: Annotated[int, duration(0, 365 * DAY)] = Field(

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from registry.collected import Collected
 from registry.grace import Grace
 from storage.blobs import BlobStore, BlobStoreError
 from storage.metadata import collection, leases, removed
 from storage.metadata.collection import Look, Name, Place
 from storage.metadata.engine import Metadata
-from storage.metadata.removed import NOTHING, RemovedBytes, Sizes
+from storage.metadata.removed import RemovedBytes
 
 _log = structlog.stdlib.get_logger("longshore.jobs")
 
@@ -39,24 +40,6 @@ _AGAIN: Final = timedelta(minutes=10)
 _FAILURES: Final = 3
 
 K = TypeVar("K", Place, Name)
-
-
-@dataclass(slots=True)
-class Collected:
-    """What a turn came to: rows taken, and bytes that are gone from the store."""
-
-    manifests: int = 0
-    links: int = 0
-    blobs: int = 0
-    """Whose bytes wait in quarantine now."""
-    deleted: int = 0
-    """Blobs whose bytes are gone."""
-    freed: int = 0
-    """Bytes."""
-    failed: int = 0
-    """Blobs whose bytes could not be deleted, which is tried again."""
-    waiting: Sizes = NOTHING
-    """What is in quarantine at the end."""
 
 
 Report = Callable[[Collected], None]

@@ -18,16 +18,23 @@ class Job:
     """Work that is due every `interval` seconds somewhere.
 
     The lease lasts one interval and is not given back: that is what keeps the others from doing the same
-    work again. A failure is logged, and the next turn tries again. What came of a turn stays with the lease.
+    work again. A failure is logged, and the next turn tries again. What came of a turn stays with the lease;
+    `count` is told whether it failed.
     """
 
     def __init__(
-        self, metadata: Metadata, name: str, interval: float, work: Callable[[], Awaitable[None]]
+        self,
+        metadata: Metadata,
+        name: str,
+        interval: float,
+        work: Callable[[], Awaitable[None]],
+        count: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._metadata = metadata
         self._name = name
         self._interval = interval
         self._work = work
+        self._count = count
         self._holder = secrets.token_hex(8)
 
     async def run_forever(self) -> None:
@@ -56,8 +63,10 @@ class Job:
         try:
             await self._work()
         except Exception:
+            self._count(True)
             await self._note(began_at, time.monotonic() - began, failed=True)
             raise
+        self._count(False)
         await self._note(began_at, time.monotonic() - began, failed=False)
 
     async def _note(self, began_at: datetime, seconds: float, *, failed: bool) -> None:

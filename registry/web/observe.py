@@ -27,6 +27,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from registry.errors import Problem, RegistryError
 from registry.web.access import SUBJECT
+from registry.web.background import BackgroundMetrics
 from registry.web.origin import Origins
 
 _log = structlog.stdlib.get_logger("longshore.access")
@@ -110,6 +111,7 @@ class Metrics:
         )
         for why in Endings:
             self.ended.labels(why.value)  # there from the first, at nought
+        self.background = BackgroundMetrics(registry)
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""

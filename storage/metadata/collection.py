@@ -82,40 +82,46 @@ def loose_manifests(db: Connection, after: Place | None, *, before: datetime, li
 def remove_manifests(
     db: Connection, places: Sequence[Place], *, before: datetime, now: datetime, due_at: datetime
 ) -> Sizes:
-    """Take those of the manifests that nothing keeps, to come back until they are due."""
-    sizes = []
-    for repository_id, group in groupby(places, lambda place: place.repository_id):
-        digests = [place.digest for place in group]
-        kept = reachability.ways(db, repository_id, digests, young=before).kept
-        sizes += [
-            _remove_manifest(db, repository_id, digest, now=now, due_at=due_at)
-            for digest in digests
-            if digest not in kept
-        ]
-    gone = [size for size in sizes if size is not None]
-    return Sizes(len(gone), sum(gone))
+    """Take those of the manifests that nothing keeps, to come back until they are due.
 
-
-def _remove_manifest(
-    db: Connection, repository_id: int, digest: str, *, now: datetime, due_at: datetime
-) -> int | None:
-    """Take a manifest that nothing keeps and return its size; None where it is gone already.
-
-    Its children and referrers need no further time: whoever is told of one that is not kept renews it. Of its
-    blobs that is not true, which it kept until now.
+    Their children and referrers need no further time: whoever is told of one that is not kept renews it. Of
+    their blobs that is not true, which they kept until now.
     """
+    sizes: list[int] = []
+    for repository_id, group in groupby(places, lambda place: place.repository_id):
+        digests = {place.digest for place in group}
+        going = sorted(digests - reachability.ways(db, repository_id, digests, young=before).kept)
+        if going:
+            _keep_account(db, repository_id, going, now=now, due_at=due_at)
+            sizes += _delete_manifests(db, repository_id, going, now=now)
+    return Sizes(len(sizes), sum(sizes))
+
+
+def _keep_account(
+    db: Connection, repository_id: int, digests: Sequence[str], *, now: datetime, due_at: datetime
+) -> None:
     c = manifests.c
-    this = (c.repository_id == repository_id, c.digest == digest)
     kept = ("digest", "size", "repository", "media_type", "content", "reason", "removed_at", "due_at")
     values = (literal(Reason.UNTAGGED.value), literal(now, Instant), literal(due_at, Instant))
-    row = select(c.digest, c.size, repositories.c.name, c.media_type, c.content, *values)
-    db.execute(insert(removed_content).from_select(kept, row.join_from(manifests, repositories).where(*this)))
-    references = manifest_references.c
-    named = select(references.target).where(
-        references.repository_id == repository_id, references.digest == digest
+    rows = (
+        select(c.digest, c.size, repositories.c.name, c.media_type, c.content, *values)
+        .join_from(manifests, repositories)
+        .where(c.repository_id == repository_id, c.digest.in_(digests))
     )
-    blob_rows.release(db, repository_id, db.execute(named).scalars().all(), now=now)
-    return db.execute(delete(manifests).where(*this).returning(c.size)).scalar()
+    db.execute(insert(removed_content).from_select(kept, rows))
+
+
+def _delete_manifests(
+    db: Connection, repository_id: int, digests: Sequence[str], *, now: datetime
+) -> Sequence[int]:
+    """Delete manifests; return the sizes of those that were there."""
+    references, c = manifest_references.c, manifests.c
+    named = select(references.target).where(
+        references.repository_id == repository_id, references.digest.in_(digests)
+    )
+    blob_rows.release(db, repository_id, db.execute(named.distinct()).scalars().all(), now=now)
+    gone = delete(manifests).where(c.repository_id == repository_id, c.digest.in_(digests))
+    return db.execute(gone.returning(c.size)).scalars().all()
 
 
 # -- links -----------------------------------------------------------------------------------------------
@@ -173,11 +179,11 @@ def note_unused(db: Connection, names: Sequence[Name], *, now: datetime) -> None
 
 
 def remove_unused(db: Connection, *, before: datetime, now: datetime, due_at: datetime, limit: int) -> Sizes:
-    """Take at most `limit` blobs that are unused since before `before`; their bytes stay until due."""
+    """Take at most `limit` blobs that are unused since `before`; their bytes stay until due."""
     c = blobs.c
     statement = (
         select(c.digest, c.size, c.location)
-        .where(c.unused_since < before, ~_IS_LINKED)
+        .where(c.unused_since <= before, ~_IS_LINKED)
         .order_by(c.unused_since)
         .limit(limit)
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from storage.digest import Digest
 from storage.metadata.engine import insert
-from storage.metadata.schema import removed_content
+from storage.metadata.schema import blobs, removed_content
 
 
 class Reason(StrEnum):
@@ -97,10 +97,10 @@ def take_due(db: Connection, *, now: datetime, limit: int) -> Sequence[RemovedBy
         .order_by(c.due_at, c.id)
         .limit(limit)
     )
-    due = [RemovedBytes(id_, Digest(digest), *rest) for id_, digest, *rest in db.execute(statement)]
-    going = c.id.in_([each.id for each in due])
+    found = [RemovedBytes(id_, Digest(digest), *rest) for id_, digest, *rest in db.execute(statement)]
+    going = c.id.in_([each.id for each in found])
     db.execute(update(removed_content).where(going).values(is_going=True))
-    return due
+    return found
 
 
 def forget(db: Connection, ids: Sequence[int]) -> None:
@@ -125,4 +125,77 @@ def waiting(db: Connection) -> Sizes:
     c = removed_content.c
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0)).where(c.location.is_not(None))
     count, size = db.execute(statement).one()
+    return Sizes(count, int(size))
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedManifest:
+    """A manifest that was taken from its repository."""
+
+    id: int
+    digest: Digest
+    repository: str
+    media_type: str
+    content: bytes
+
+
+def manifests_of(db: Connection, digest: str) -> Sequence[RemovedManifest]:
+    """Return what was removed of a manifest, from whichever repositories, the latest first."""
+    c = removed_content.c
+    statement = select(c.id, c.digest, c.repository, c.media_type, c.content)
+    this = (c.digest == digest, c.content.is_not(None))
+    rows = db.execute(statement.where(*this).order_by(c.removed_at.desc(), c.id.desc()))
+    return [RemovedManifest(id_, Digest(row_digest), *rest) for id_, row_digest, *rest in rows]
+
+
+def bring_back_bytes(db: Connection, digest: str, *, now: datetime) -> int | None:
+    """Let a blob be where its bytes still are; return its size.
+
+    None where there are none, or where they are being deleted. A blob that is not gone is left as it is.
+    """
+    here: int | None = db.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar()
+    if here is not None:
+        return here
+    c = removed_content.c
+    whole = (c.digest == digest, c.location.is_not(None), ~c.is_going, c.reason != Reason.DAMAGED)
+    statement = select(c.id, c.size, c.location).where(*whole).order_by(c.removed_at.desc())
+    row = db.execute(statement.limit(1)).first()
+    if row is None:
+        return None
+    # When its bytes were last verified is not known any more.
+    back = {"digest": digest, "size": row.size, "location": row.location, "created_at": now}
+    db.execute(insert(db, blobs).values(back))
+    forget(db, [row.id])
+    size: int = row.size
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was removed, why, and until when it can come back."""
+
+    size: int
+    repository: str | None
+    reason: str
+    removed_at: datetime
+    due_at: datetime
+    is_going: bool
+    is_manifest: bool
+
+
+def of_digest(db: Connection, digest: str) -> Sequence[Removal]:
+    """Return all that was removed under the digest, the latest first."""
+    c = removed_content.c
+    statement = select(
+        c.size, c.repository, c.reason, c.removed_at, c.due_at, c.is_going, c.location.is_(None)
+    )
+    rows = db.execute(statement.where(c.digest == digest).order_by(c.removed_at.desc(), c.id.desc()))
+    return [Removal(*row) for row in rows]
+
+
+def due(db: Connection, *, now: datetime) -> Sizes:
+    """Return how many removed blobs are due, and their bytes."""
+    c = removed_content.c
+    statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
+    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now)).one()
     return Sizes(count, int(size))

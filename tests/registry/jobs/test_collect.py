@@ -9,10 +9,11 @@ import structlog
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
+from registry.collected import Collected
 from registry.errors import Problem
 from registry.grace import Grace
 from registry.jobs import collect
-from registry.jobs.collect import Collected, Collector
+from registry.jobs.collect import Collector
 from registry.jobs.lease import Job
 from registry.local import LocalRegistry, Rules
 from registry.names import Tag

@@ -161,3 +161,15 @@ async def test_lost_lease_row_is_taken_anew(stores: Stores) -> None:
     assert await job.run_once()
     await stores.metadata.write(lambda db: db.execute(delete(schema.leases)))
     assert await job.run_once()
+
+
+async def test_turns_are_told_of_where_they_are_taken(stores: Stores, other_stores: Stores) -> None:
+    here: list[bool] = []
+    there: list[bool] = []
+    work = Work(failures=1)
+    job = Job(stores.metadata, "sweep", HOUR, work, here.append)
+    other = Job(other_stores.metadata, "sweep", HOUR, work, there.append)
+    for _ in range(3):
+        await job.run_once()
+        await other.run_once()
+    assert (here, there) == ([True, False, False], [])

@@ -23,6 +23,11 @@ METRICS = {
     "longshore_http_request_bytes": ("counter", set[str]()),
     "longshore_http_response_bytes": ("counter", set[str]()),
     "longshore_connections_ended": ("counter", {"reason"}),
+    "longshore_job_turns": ("counter", {"name", "outcome"}),
+    "longshore_gc_collected": ("counter", {"kind"}),
+    "longshore_gc_deleted_blobs": ("counter", set[str]()),
+    "longshore_gc_deleted_bytes": ("counter", set[str]()),
+    "longshore_gc_quarantine_bytes": ("gauge", set[str]()),
 }
 
 

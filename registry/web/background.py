@@ -1,0 +1,61 @@
+"""The numbers of work in the background: turns of jobs, and what was collected."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from registry.collected import Collected
+
+# Every job shows from the start, so that one that never runs is seen not to.
+JOBS: Final = ("collect", "sweep")
+
+
+class BackgroundMetrics:
+    """The numbers of this process; the one that has a job's turn counts it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._turns = Counter(
+            "longshore_job_turns",
+            "Turns of background jobs that ended.",
+            ("name", "outcome"),
+            registry=registry,
+        )
+        self._collected = Counter(
+            "longshore_gc_collected",
+            "Rows that garbage collection took.",
+            ("kind",),
+            registry=registry,
+        )
+        self._deleted = Counter(
+            "longshore_gc_deleted_blobs", "Blobs deleted from the store.", registry=registry
+        )
+        self._freed = Counter("longshore_gc_deleted_bytes", "Bytes of those blobs.", registry=registry)
+        self._waiting = Gauge(
+            "longshore_gc_quarantine_bytes",
+            "Bytes that wait to be deleted, as of this process's last turn.",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        for name in JOBS:
+            for outcome in ("done", "failed"):
+                self._turns.labels(name, outcome)
+        for kind in ("manifest", "link", "blob"):
+            self._collected.labels(kind)
+
+    def of_job(self, name: str) -> Callable[[bool], None]:
+        """Return what counts a turn of the job; it is told whether the turn failed."""
+        return partial(self._count_turn, name)
+
+    def _count_turn(self, name: str, failed: bool) -> None:
+        self._turns.labels(name, "failed" if failed else "done").inc()
+
+    def count_collected(self, collected: Collected) -> None:
+        """Count what a turn of garbage collection came to."""
+        self._collected.labels("manifest").inc(collected.manifests)
+        self._collected.labels("link").inc(collected.links)
+        self._collected.labels("blob").inc(collected.blobs)
+        self._deleted.inc(collected.deleted)
+        self._freed.inc(collected.freed)
+        self._waiting.set(collected.waiting.size)
