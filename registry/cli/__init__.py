@@ -11,6 +11,7 @@ _MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "config": "settings",
         "doctor": "doctor",
+        "gc": "collection",
         "grant": "roles",
         "key": "keys",
         "move": "move",
