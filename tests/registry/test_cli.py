@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "repo delete": ("alice/app", "--yes"),
     "repo visibility": ("alice/app", "public"),
     "key rotate": (),
+    "gc": ("--dry-run",),
     "move": ("--to-storage", "elsewhere"),
     "doctor": (),
     "config": (),
