@@ -4,6 +4,7 @@ DATA/
 ├── longshore.db       metadata, unless it is in PostgreSQL
 ├── keys/              signing keys, unless they are in the database
 ├── blobs/, uploads/   the file-system store, unless the settings say another place
+├── backups/<process>/ what a backup or a restore is made of, while it runs: see registry.running
 └── metrics/<server>/  numbers of the processes of one server: see registry.running
 """
 

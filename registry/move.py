@@ -11,16 +11,18 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from storage.blobs import BlobMissing, BlobStore
+from registry.several import work_on
+from storage.blobs import BlobMissing, BlobReader, BlobStore
 from storage.digest import Digest, RunningDigest
 from storage.metadata import copying
 from storage.metadata.engine import Connection, Metadata
 
-# Blobs that are on their way at the same time.
-_AT_ONCE: Final = 4
+AT_ONCE: Final = 4
+"""Blobs that are on their way at the same time."""
 
 _PAGE: Final = 500
 
@@ -83,11 +85,22 @@ class Journal:
         return {digest: location for target, digest, location in notes if target == self._target}
 
 
+class Openable(Protocol):
+    """Where blobs are read: a store, or a backup."""
+
+    async def open(self, location: str) -> BlobReader:
+        """Open the blob at `location`.
+
+        Raises:
+            BlobMissing: there is none.
+        """
+
+
 class BlobMove:
     """Moves all blobs from one store to another."""
 
     def __init__(
-        self, metadata: Metadata, source: BlobStore, target: BlobStore, journal: Journal, progress: Progress
+        self, metadata: Metadata, source: Openable, target: BlobStore, journal: Journal, progress: Progress
     ) -> None:
         self._metadata = metadata
         self._source = source
@@ -100,35 +113,20 @@ class BlobMove:
         _, total = await self._metadata.read(copying.total_of_blobs)
         self._progress.expect("blobs", total)
         result = MovedBlobs()
-        queue: asyncio.Queue[tuple[str, int, str] | None] = asyncio.Queue(_AT_ONCE)
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(_AT_ONCE):
-                tasks.create_task(self._work(queue, result))
-            async for blob in self._stored():
-                await queue.put(blob)
-            for _ in range(_AT_ONCE):
-                await queue.put(None)
+        await work_on(stored_blobs(self._metadata), partial(self._work, result), at_once=AT_ONCE)
         return result
 
-    async def _stored(self) -> AsyncIterator[tuple[str, int, str]]:
-        after = ""
-        while rows := await self._metadata.read(copying.stored_blobs, after=after, limit=_PAGE):
-            for row in rows:
-                yield row
-            after = rows[-1][0]
-
-    async def _work(self, queue: "asyncio.Queue[tuple[str, int, str] | None]", result: MovedBlobs) -> None:
-        while (blob := await queue.get()) is not None:
-            digest, size, location = blob
-            try:
-                if digest not in self._journal.locations:
-                    self._journal.note(digest, await self._move(Digest(digest), size, location))
-                    result.moved += 1
-                    result.size += size
-                result.locations[digest] = self._journal.locations[digest]
-            except Damaged as error:
-                result.damaged[digest] = str(error)
-            self._progress.advance(size)
+    async def _work(self, result: MovedBlobs, blob: tuple[str, int, str]) -> None:
+        digest, size, location = blob
+        try:
+            if digest not in self._journal.locations:
+                self._journal.note(digest, await self._move(Digest(digest), size, location))
+                result.moved += 1
+                result.size += size
+            result.locations[digest] = self._journal.locations[digest]
+        except Damaged as error:
+            result.damaged[digest] = str(error)
+        self._progress.advance(size)
 
     async def _move(self, digest: Digest, size: int, location: str) -> str:
         key = secrets.token_hex(16)
@@ -136,21 +134,35 @@ class BlobMove:
         async with self._target.hold(key) as staged:
             await staged.resume(0, None)
             running = RunningDigest(digest.algorithm)
-            async for data in _content(self._source, location, size):
+            async for data in content_of(self._source, location, size):
                 await asyncio.gather(staged.write(data), asyncio.to_thread(running.update, data))
             if running.digest() != digest:
                 await staged.discard(None)
                 raise Damaged("the bytes are not what the digest says")
             moved = await staged.commit(digest)
         back = RunningDigest(digest.algorithm)
-        async for data in _content(self._target, moved, size):
+        async for data in content_of(self._target, moved, size):
             await asyncio.to_thread(back.update, data)
         if back.digest() != digest:
             raise OSError(f"{digest} reads back differently from the new store")
         return moved
 
 
-async def _content(store: BlobStore, location: str, size: int) -> AsyncIterator[bytes]:
+async def stored_blobs(metadata: Metadata) -> AsyncIterator[tuple[str, int, str]]:
+    """Yield digest, size and location of every blob, by digest."""
+    after = ""
+    while rows := await metadata.read(copying.stored_blobs, after=after, limit=_PAGE):
+        for row in rows:
+            yield row
+        after = rows[-1][0]
+
+
+async def content_of(store: Openable, location: str, size: int) -> AsyncIterator[bytes]:
+    """Yield a blob's bytes.
+
+    Raises:
+        Damaged: they are missing, in whole or in part.
+    """
     try:
         reader = await store.open(location)
         try:

@@ -1,4 +1,4 @@
-"""The servers that run over a data directory: each has a directory in it, which it holds by a lock.
+"""What runs over a data directory: servers and backups have directories in it, which they hold by locks.
 
 The library of metrics keeps the numbers there that a server's worker processes share.
 """
@@ -24,6 +24,21 @@ def make_metrics_directory(directory: Path) -> None:
 
     A server holds a lock on its directory for as long as one of its processes lives.
     """
+    _make_held(directory)
+
+
+def make_workspace(settings: Settings) -> Path:
+    """Make a directory for what a backup is made of, and remove those that dead processes have left.
+
+    The data directory is there.
+    """
+    workspace = settings.data / "backups" / secrets.token_hex(8)
+    _make_held(workspace)
+    return workspace
+
+
+def _make_held(directory: Path) -> None:
+    """Make a directory that is held as long as this process lives, and remove those that nobody holds."""
     directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(directory.parent):
         directory.mkdir(mode=0o700)

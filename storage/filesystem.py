@@ -126,7 +126,7 @@ class FileStore:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's threads."""
-        return await run_in(self._threads, functools.partial(_translated, call, *args, **kwargs))
+        return await run_in(self._threads, functools.partial(translated, call, *args, **kwargs))
 
     async def _open_locked(self, path: Path) -> int:
         running = asyncio.ensure_future(self.run(_open_locked, path))
@@ -152,7 +152,7 @@ class _StagedFile:
         await self._store.run(_truncate, self._fd, offset)
 
     async def write(self, data: bytes) -> None:
-        await self._store.run(_write_all, self._fd, data)
+        await self._store.run(write_all, self._fd, data)
 
     async def sync(self) -> None:
         await self._store.run(os.fdatasync, self._fd)
@@ -217,7 +217,12 @@ def _is_named(path: Path, fd: int) -> bool:
         return False
 
 
-def _translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call, and tell a full disk in the store's words.
+
+    Raises:
+        StoreFull: there is no room.
+    """
     try:
         return call(*args, **kwargs)
     except OSError as error:
@@ -237,7 +242,8 @@ def _truncate(fd: int, offset: int) -> None:
     os.lseek(fd, offset, os.SEEK_SET)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of the data, which the kernel may take in pieces."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -246,7 +252,7 @@ def _write_all(fd: int, data: bytes) -> None:
 def _publish(fd: int, staged: Path, blob: Path) -> None:
     os.fdatasync(fd)
     staged.replace(blob)
-    _sync_directory(blob.parent)
+    sync_directory(blob.parent)
 
 
 def _make_directories(blobs: Path, uploads: Path) -> None:
@@ -262,10 +268,11 @@ def _make_directories(blobs: Path, uploads: Path) -> None:
             directory.mkdir(mode=0o700, exist_ok=True)
         if missing:
             for directory in (algorithm, blobs, root, root.parent):
-                _sync_directory(directory)
+                sync_directory(directory)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Return when the names in the directory survive a loss of power."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -288,7 +295,7 @@ def _remove(paths: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
     for directory in {path.parent for path in paths}:
         with contextlib.suppress(FileNotFoundError):
-            _sync_directory(directory)
+            sync_directory(directory)
 
 
 def _blob_directories(blobs: Path) -> list[Path]:

@@ -9,6 +9,7 @@ import click
 
 _MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "backup": "backup",
         "config": "settings",
         "doctor": "doctor",
         "gc": "collection",
@@ -17,6 +18,7 @@ _MODULES: Final[Mapping[str, str]] = MappingProxyType(
         "move": "move",
         "org": "organizations",
         "repo": "repositories",
+        "restore": "backup",
         "robot": "robots",
         "serve": "serve",
         "team": "teams",

@@ -1,19 +1,16 @@
 """`longshore move`: to another store of blobs, another database, or both."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from registry.cli.data import opened
+from registry.cli.data import Alone, opened
 from registry.cli.output import print_table, require, show_size
+from registry.cli.progress import Bar
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
 from registry.installation import database_of, store_of
@@ -66,7 +63,7 @@ def move(
 
 
 async def _move(wish: _Wish) -> None:
-    with _Bar() as bar:
+    with Bar() as bar:
         async with opened(wish.old) as metadata:
             blobs = None if wish.to_storage is None else await _move_blobs(wish, metadata, bar)
             if blobs is not None:
@@ -88,7 +85,7 @@ async def _move(wish: _Wish) -> None:
         click.echo(f"  LONGSHORE_DATABASE=   (to {database_of(wish.new)}, with its user and password)")
 
 
-async def _move_blobs(wish: _Wish, metadata: Metadata, bar: "_Bar") -> MovedBlobs:
+async def _move_blobs(wish: _Wish, metadata: Metadata, bar: Bar) -> MovedBlobs:
     source, target = store_of(wish.old, Alone()), store_of(wish.new, Alone())
     for store in (source, target):
         await store.prepare()
@@ -99,7 +96,7 @@ async def _move_blobs(wish: _Wish, metadata: Metadata, bar: "_Bar") -> MovedBlob
         journal.close()
 
 
-async def _copy_metadata(wish: _Wish, locations: Mapping[str, str] | None, bar: "_Bar") -> Mapping[str, int]:
+async def _copy_metadata(wish: _Wish, locations: Mapping[str, str] | None, bar: Bar) -> Mapping[str, int]:
     bar.expect("rows", 0)
     source = database_of(wish.old)
     if not isinstance(source, SqliteDatabase):
@@ -123,46 +120,3 @@ def _tell(blobs: MovedBlobs, wish: _Wish) -> None:
         click.echo(f"{digest}: {reason}", err=True)
     damaged = len(blobs.damaged)
     require(wish.skip_damaged or not damaged, f"{damaged} blobs are damaged; --skip-damaged leaves them out")
-
-
-class Alone:
-    """Holds for a store that nobody else writes to."""
-
-    @contextlib.asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold nothing."""
-        yield
-
-
-class _Bar:
-    """A bar on the terminal; see `registry.move.Progress`."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Until there is something to show nothing was printed, and errors stand alone.
-        if self._task is not None:
-            self._progress.stop()
-
-    def expect(self, what: str, total: int) -> None:
-        """Begin a bar of its own."""
-        self._progress.start()
-        self._task = self._progress.add_task(what, total=total or None)
-
-    def advance(self, amount: int) -> None:
-        """Move the bar."""
-        if self._task is not None:
-            self._progress.advance(self._task, amount)
-
-    def count(self, table: str, rows: int) -> None:
-        """Move the bar by rows of a table."""
-        if self._task is not None:
-            self._progress.update(self._task, description=table, advance=rows)

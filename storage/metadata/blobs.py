@@ -82,6 +82,11 @@ def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
         removed.add_bytes(db, blob.digest, *earlier, removed.Reason.REPLACED, now=now, due_at=due_at)
 
 
+def location_of(db: Connection, digest: Digest) -> str | None:
+    """Return where the blob's bytes are, whoever links it."""
+    return db.execute(select(blobs.c.location).where(blobs.c.digest == digest)).scalar()
+
+
 def link(db: Connection, repository_id: int, digest: Digest, *, now: datetime) -> None:
     """Let the repository serve the blob; from now on it is in use, or about to be."""
     new = insert(db, blob_links).values(repository_id=repository_id, digest=digest, linked_at=now)

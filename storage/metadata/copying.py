@@ -1,7 +1,7 @@
 """Copying a whole database into another one, of whatever kind, and comparing the two."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,6 +23,8 @@ from sqlalchemy import (
 from storage.metadata import documents
 from storage.metadata.schema import (
     accounts,
+    backups,
+    blob_links,
     blobs,
     leases,
     metadata,
@@ -33,7 +35,7 @@ from storage.metadata.schema import (
 )
 
 # What is of the moment, and of the nodes and bytes that are there: a new place has its own.
-_LEFT_OUT: Final = frozenset({leases, removed_content, uploads})
+_LEFT_OUT: Final = frozenset({backups, leases, removed_content, uploads})
 
 TABLES: Final[Sequence[Table]] = [table for table in metadata.sorted_tables if table not in _LEFT_OUT]
 """The tables that are copied, those that others refer to first."""
@@ -69,9 +71,33 @@ def copy(
     Raises:
         NotEmpty: there are accounts or repositories already.
     """
+    require_empty(db)
+    db.execute(delete(namespaces))  # the migrations made `library`, which comes with the rest
+    written = copy_rows(db, source, locations, progress)
+    _count_on(db)
+    for repository_id in db.execute(select(repositories.c.id).order_by(repositories.c.id)).scalars().all():
+        documents.refresh(db, repository_id)
+        progress("search", 1)
+    return written
+
+
+def require_empty(db: Connection) -> None:
+    """Return if nobody has used the database yet.
+
+    Raises:
+        NotEmpty: there are accounts or repositories.
+    """
     if any(db.execute(select(table).limit(1)).first() for table in (accounts, repositories)):
         raise NotEmpty("the database has accounts or repositories already")
-    db.execute(delete(namespaces))  # the migrations made `library`, which comes with the rest
+
+
+def copy_rows(
+    db: Connection,
+    source: Connection,
+    locations: Mapping[str, str] | None,
+    progress: Callable[[str, int], None] = lambda *_: None,
+) -> dict[str, int]:
+    """Copy rows as `copy` does into tables that are empty, and nothing that is made of rows."""
     written: dict[str, int] = {}
     for table in TABLES:
         written[table.name] = 0
@@ -81,11 +107,15 @@ def copy(
                 db.execute(insert(table), kept)
             written[table.name] += len(kept)
             progress(table.name, len(kept))
-    _count_on(db)
-    for repository_id in db.execute(select(repositories.c.id).order_by(repositories.c.id)).scalars().all():
-        documents.refresh(db, repository_id)
-        progress("search", 1)
     return written
+
+
+def address_by_digest(db: Connection, without: Iterable[str]) -> None:
+    """Let each blob's location be its digest, and drop those that are to be left out, with their links."""
+    for digest in without:
+        db.execute(delete(blob_links).where(blob_links.c.digest == digest))
+        db.execute(delete(blobs).where(blobs.c.digest == digest))
+    db.execute(blobs.update().values(location=blobs.c.digest))
 
 
 def relocate(db: Connection, locations: Mapping[str, str]) -> None:

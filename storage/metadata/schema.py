@@ -452,6 +452,18 @@ leases: Final = Table(
 )
 
 
+# Backups under way: what their snapshots name stays where it is.
+backups: Final = Table(
+    "backups",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("destination", String, nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),  # renewed for as long as it goes on
+    Column("is_pruning", Boolean, nullable=False, server_default=false()),
+)
+
+
 def is_of_the_schema(name: str | None, kind: str, _: object = None) -> bool:
     """Tell Alembic what to compare: all but the full-text index, which SQLite keeps in further tables."""
     return kind != "table" or name is None or not (name == SEARCH or name.startswith(f"{SEARCH}_"))

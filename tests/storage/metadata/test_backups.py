@@ -1,0 +1,55 @@
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from storage.metadata import backups
+from tests.storage.metadata.content import NOW
+
+SOON = NOW + timedelta(minutes=10)
+LATER = NOW + timedelta(minutes=11)
+HOUR = timedelta(hours=1)
+
+
+def test_nothing_is_needed_while_no_backup_goes_on(db: Connection) -> None:
+    assert backups.needed_since(db, now=NOW) is None
+
+
+def test_the_oldest_that_goes_on_counts(db: Connection) -> None:
+    assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
+    assert backups.begin(db, "two", "/b", now=NOW + timedelta(minutes=5), until=LATER + HOUR)
+    assert backups.needed_since(db, now=NOW + timedelta(minutes=5)) == NOW - HOUR
+    backups.end(db, "one")
+    assert backups.needed_since(db, now=SOON) == NOW + timedelta(minutes=5) - HOUR
+    backups.end(db, "two")
+    assert backups.needed_since(db, now=SOON) is None
+
+
+def test_a_dead_one_holds_nothing(db: Connection) -> None:
+    assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
+    assert backups.needed_since(db, now=SOON) is None
+    assert not backups.renew(db, "one", now=SOON, until=LATER)
+    assert backups.start_pruning(db, "one", now=SOON)
+    assert backups.begin(db, "two", "/a", now=LATER, until=LATER + HOUR)
+    assert not backups.start_pruning(db, "one", now=LATER)
+
+
+def test_one_that_renews_goes_on(db: Connection) -> None:
+    assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
+    assert backups.renew(db, "one", now=NOW, until=LATER)
+    assert backups.needed_since(db, now=SOON) == NOW - HOUR
+
+
+def test_pruning_is_alone_at_its_destination(db: Connection) -> None:
+    assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
+    assert backups.begin(db, "two", "/a", now=NOW, until=SOON)
+    assert backups.begin(db, "three", "/b", now=NOW, until=SOON)
+    assert not backups.start_pruning(db, "one", now=NOW)
+    backups.forget_others(db, "one", "/a")
+    assert backups.start_pruning(db, "one", now=NOW)
+    assert not backups.begin(db, "four", "/a", now=NOW, until=SOON)
+    assert backups.begin(db, "five", "/b", now=NOW, until=SOON)
+    # What it needs is in its snapshot by now.
+    backups.end(db, "three")
+    backups.end(db, "five")
+    assert backups.needed_since(db, now=NOW) is None
+    assert backups.begin(db, "four", "/a", now=SOON, until=LATER)
