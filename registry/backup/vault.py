@@ -6,7 +6,8 @@
     └── snapshots/<time>/
         ├── metadata.db                    all rows, as a SQLite database
         ├── blobs.txt                      digest and size of each blob, a line each
-        └── manifest.json                  what the others are: written last, it makes them a snapshot
+        └── manifest.json                  what the others are, and its own digest: written last, it makes
+                                           them a snapshot
 
 Secrets are in it, as hashes or sealed: whoever reads it knows all that the registry knows.
 """
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from registry.backup.sealing import SealBroken, Sealing
 from storage.blobs import BlobMissing, BlobStoreError
@@ -184,10 +185,12 @@ class Vault:
             BackupError: it cannot be read.
         """
         try:
-            content = await _whole(self.read(f"snapshots/{snapshot}/manifest.json"))
-            return Manifest.model_validate_json(content)
-        except (BlobMissing, SealBroken, ValidationError) as error:
-            raise BackupError(f"snapshot {snapshot} cannot be read: {_first_line(error)}") from error
+            value = json.loads(await _whole(self.read(f"snapshots/{snapshot}/manifest.json")))
+            if not isinstance(value, dict) or value.pop("digest", None) != _digest_of(value):
+                raise BackupError(f"snapshot {snapshot}: manifest.json is damaged")
+            return Manifest.model_validate(value)
+        except (BlobMissing, SealBroken, ValueError) as error:
+            raise BackupError(f"snapshot {snapshot}: manifest.json is damaged") from error
 
     async def put_file(self, snapshot: str, path: Path) -> Part:
         """Write a file of a snapshot."""
@@ -198,7 +201,8 @@ class Vault:
 
     async def put_manifest(self, manifest: Manifest) -> None:
         """Write what makes the files a snapshot."""
-        content = manifest.model_dump_json(indent=1).encode()
+        value = manifest.model_dump(mode="json")
+        content = json.dumps({**value, "digest": _digest_of(value)}, indent=1).encode()
         name = f"snapshots/{name_of(manifest.taken_at)}/manifest.json"
         await self.put(name, _once(content), len(content))
 
@@ -257,8 +261,9 @@ def _about_key(wanted: Any, given: str | None) -> str:
     return "is sealed: say --key-file" if given is None else "is sealed with another key"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _digest_of(value: Mapping[str, Any]) -> Digest:
+    """Return the digest of a document, which it carries itself: however it is laid out."""
+    return Digest.of(json.dumps(value, sort_keys=True).encode())
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:
