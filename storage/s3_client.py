@@ -62,6 +62,8 @@ class S3Place:
     threads: int = 16
     attempts: int = 5
     """Of each call. There are pauses of half a second, one, two and four on average."""
+    profile: str | None = None
+    """Whose credentials and region they are, in the configuration of AWS; None for the usual ones."""
     public_endpoint: str | None = None
     """Where clients reach the store; None where they reach it at `endpoint`."""
 
@@ -123,7 +125,7 @@ class S3Client:
     def __init__(self, place: S3Place) -> None:
         self._place = place
         self._prefix = f"{place.prefix}/" if place.prefix else ""
-        session = boto3.session.Session(region_name=place.region)
+        session = boto3.session.Session(region_name=place.region, profile_name=place.profile)
         self._s3 = connect(session, place, place.endpoint)
         public = place.public_endpoint
         self._public = self._s3 if public is None else connect(session, place, public)

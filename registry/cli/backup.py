@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import click
@@ -17,7 +15,7 @@ from registry.backup.vault import BackupError, Vault
 from registry.backup.verifying import verify
 from registry.cli.data import Alone, opened
 from registry.cli.output import print_table, require, show_size
-from registry.cli.places import key_option, vault_of, workspace
+from registry.cli.places import Place, with_place, workspace
 from registry.cli.progress import Bar
 from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
@@ -32,30 +30,15 @@ _JOURNAL: Final = "restore.jsonl"
 _COLUMNS: Final = ("snapshot", "repositories", "tags", "blobs", "size", "lacking")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a backup is."""
-
-    settings: Settings
-    name: str
-    key_file: Path | None
-
-    def open(self) -> Vault:
-        return vault_of(self.settings, self.name, self.key_file)
-
-
 @click.command()
-@click.argument("dest")
-@key_option
 @click.option(
     "--keep", type=click.IntRange(min=1), metavar="N", help="Remove all but the newest N snapshots."
 )
 @click.option("--list", "wants_list", is_flag=True, help="Tell of the snapshots, and take none.")
 @click.option("--verify", "wants_check", is_flag=True, help="Read and hash all that is there, and take none.")
 @with_settings
-def backup(
-    loaded: Loaded, dest: str, key_file: Path | None, keep: int | None, wants_list: bool, wants_check: bool
-) -> None:
+@with_place("dest")
+def backup(loaded: Loaded, dest: Place, keep: int | None, wants_list: bool, wants_check: bool) -> None:
     """Back the registry up into DEST, a directory or s3://bucket/prefix, while it serves.
 
     A snapshot of the metadata and the blobs that it names; those that DEST has are not copied again. Secrets
@@ -63,34 +46,33 @@ def backup(
     """
     require(not (wants_list and wants_check), "say --list or --verify")
     require(keep is None or not (wants_list or wants_check), "--keep goes with taking a backup")
-    place = _Place(loaded.settings, dest, key_file)
+    vault = dest.open(loaded.settings)
     with _told():
         if wants_list:
-            asyncio.run(_list(place.open()))
+            asyncio.run(_list(vault))
         elif wants_check:
-            asyncio.run(_verify(place.open()))
+            asyncio.run(_verify(vault))
         else:
-            asyncio.run(_back_up(place, keep))
+            asyncio.run(_back_up(loaded.settings, vault, keep))
 
 
 @click.command()
-@click.argument("src")
-@key_option
 @click.option(
     "--snapshot", "moment", metavar="TIME", help="The newest one that is not younger.  [default: now]"
 )
 @click.option("--skip-damaged", is_flag=True, help="Leave out blobs whose bytes are missing or wrong.")
 @with_settings
-def restore(loaded: Loaded, src: str, key_file: Path | None, moment: str | None, skip_damaged: bool) -> None:
+@with_place("src")
+def restore(loaded: Loaded, src: Place, moment: str | None, skip_damaged: bool) -> None:
     """Restore a registry from the backup SRC into the empty place that the settings name.
 
     That may be another store or database than it came from. A restore that is cut off goes on where it was
     when it is run again.
     """
     require(not is_running(loaded.settings), "stop the server first")
-    place = _Place(loaded.settings, src, key_file)
+    vault, until = src.open(loaded.settings), None if moment is None else _parse_moment(moment)
     with _told():
-        asyncio.run(_restore(place, None if moment is None else _parse_moment(moment), skip_damaged))
+        asyncio.run(_restore(loaded.settings, vault, until, skip_damaged))
 
 
 @contextlib.contextmanager
@@ -104,15 +86,14 @@ def _told() -> Iterator[None]:
 # -- backup ----------------------------------------------------------------------------------------------
 
 
-async def _back_up(place: _Place, keep: int | None) -> None:
-    vault = place.open()
+async def _back_up(settings: Settings, vault: Vault, keep: int | None) -> None:
     await vault.make()
-    async with vault.objects.hold() as alone, opened(place.settings) as metadata:
-        store = store_of(place.settings, UploadHolds(metadata))
+    async with vault.objects.hold() as alone, opened(settings) as metadata:
+        store = store_of(settings, UploadHolds(metadata))
         await store.prepare()
         hold = Hold(metadata, str(vault))
         async with hold.held(alone=alone):
-            with Bar() as bar, workspace(place.settings) as path:
+            with Bar() as bar, workspace(settings) as path:
                 taken = await Backup(metadata, store, vault, path, bar).take(hold)
             _tell_taken(taken)
             if keep is not None:
@@ -164,8 +145,7 @@ async def _verify(vault: Vault) -> None:
 # -- restore ---------------------------------------------------------------------------------------------
 
 
-async def _restore(place: _Place, moment: datetime | None, skip_damaged: bool) -> None:
-    vault, settings = place.open(), place.settings
+async def _restore(settings: Settings, vault: Vault, moment: datetime | None, skip_damaged: bool) -> None:
     await vault.check()
     snapshot = await vault.snapshot_at(moment)
     async with opened(settings) as metadata:
