@@ -26,9 +26,11 @@ from storage.metadata import backups, blobs, snapshots
 from storage.metadata.databases import SqliteDatabase
 from storage.metadata.engine import Metadata, MetadataFull, MetadataUnavailable
 
-# Far longer than a node can be away and come back; a dead backup keeps bytes for so long.
-_LASTS: Final = timedelta(minutes=10)
-_RENEWED_EVERY: Final = 30.0
+# A dead backup keeps bytes from being deleted for so long. Clocks of nodes differ by less.
+_LASTS: Final = timedelta(hours=1)
+# And, while it removes what it does not need, other backups from beginning.
+_PRUNING_LASTS: Final = timedelta(minutes=2)
+_RENEWED_EVERY: Final = 20.0
 _WAIT: Final = 1.0
 
 
@@ -63,6 +65,7 @@ class Hold:
         self._metadata = metadata
         self._destination = destination
         self._is_lost = False
+        self._lasts = _LASTS
 
     @contextlib.asynccontextmanager
     async def held(self, *, alone: bool) -> AsyncIterator[None]:
@@ -85,25 +88,27 @@ class Hold:
         """Return if the row was there all the time.
 
         Raises:
-            BackupError: it was not, and the collector may have removed what the snapshot names.
+            BackupError: it was not: what the snapshot names may have been removed, or others may write.
         """
         if self._is_lost or not await self._renew():
             raise BackupError("the backup stood still for too long and counts as dead: run it again")
 
     async def start_pruning(self) -> bool:
         """Keep others from beginning; tell whether that could be."""
-        return await self._metadata.write(backups.start_pruning, self.id, now=datetime.now(UTC))
+        self._lasts = _PRUNING_LASTS
+        now = datetime.now(UTC)
+        return await self._metadata.write(backups.start_pruning, self.id, now=now, until=now + self._lasts)
 
     async def _begin(self, alone: bool) -> bool:
         now = datetime.now(UTC)
         if alone:
             await self._metadata.write(backups.forget_others, self.id, self._destination)
-        begin = partial(backups.begin, now=now, until=now + _LASTS)
+        begin = partial(backups.begin, now=now, until=now + self._lasts)
         return await self._metadata.write(begin, self.id, self._destination)
 
     async def _renew(self) -> bool:
         now = datetime.now(UTC)
-        return await self._metadata.write(backups.renew, self.id, now=now, until=now + _LASTS)
+        return await self._metadata.write(backups.renew, self.id, now=now, until=now + self._lasts)
 
     async def _renew_forever(self) -> None:
         while not self._is_lost:

@@ -97,7 +97,7 @@ async def _back_up(settings: Settings, vault: Vault, keep: int | None) -> None:
                 taken = await Backup(metadata, store, vault, path, bar).take(hold)
             _tell_taken(taken)
             if keep is not None:
-                _tell_pruned(await prune(vault, keep) if await hold.start_pruning() else None)
+                _tell_pruned(await prune(vault, keep, hold.require) if await hold.start_pruning() else None)
     lacking = len(taken.manifest.lacking)
     require(not lacking, f"{lacking} blobs could not be read, and are not in the backup")
 
@@ -113,7 +113,9 @@ def _tell_taken(taken: Taken) -> None:
 
 def _tell_pruned(pruned: Pruned | None) -> None:
     if pruned is None:
-        click.echo("another backup writes here, or did some minutes ago: nothing was removed", err=True)
+        click.echo(
+            "another backup writes here, or did so less than an hour ago: nothing was removed", err=True
+        )
     else:
         size = show_size(pruned.size)
         click.echo(f"removed {pruned.snapshots} snapshots and {pruned.blobs} blobs ({size})")

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from storage.metadata.schema import backups
 
 # The clocks of nodes differ: what one of them removed a little before, as it says, may have been after.
+# For as long a backup lasts that does not renew its row (`registry.backup.taking`).
 _MARGIN: Final = timedelta(hours=1)
 
 
@@ -41,7 +42,7 @@ def forget_others(db: Connection, backup: str, destination: str) -> None:
     db.execute(delete(backups).where(backups.c.destination == destination, backups.c.id != backup))
 
 
-def start_pruning(db: Connection, backup: str, *, now: datetime) -> bool:
+def start_pruning(db: Connection, backup: str, *, now: datetime, until: datetime) -> bool:
     """Keep others from beginning; False while one of them writes to the same destination."""
     own = select(backups.c.destination).where(backups.c.id == backup).scalar_subquery()
     others = select(backups.c.id).where(
@@ -49,7 +50,8 @@ def start_pruning(db: Connection, backup: str, *, now: datetime) -> bool:
     )
     if db.execute(others).first():
         return False
-    return db.execute(update(backups).where(backups.c.id == backup).values(is_pruning=True)).rowcount > 0
+    values = {"is_pruning": True, "expires_at": until}
+    return db.execute(update(backups).where(backups.c.id == backup).values(**values)).rowcount > 0
 
 
 def needed_since(db: Connection, *, now: datetime) -> datetime | None:

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, or_, select, true, update
 
 from storage.digest import Digest
+from storage.metadata import backups
 from storage.metadata.engine import insert
 from storage.metadata.schema import blobs, removed_content
 
@@ -88,12 +89,14 @@ def is_any_due(db: Connection, *, now: datetime) -> bool:
 def take_due(db: Connection, *, now: datetime, limit: int) -> Sequence[RemovedBytes]:
     """Return at most `limit` bytes that are due. From now on they cannot come back.
 
-    Those whose deletion was begun and not seen through are among them.
+    Those whose deletion was begun and not seen through are among them. What a backup may still read waits.
     """
     c = removed_content.c
+    needed_since = backups.needed_since(db, now=now)
+    is_free = true() if needed_since is None else or_(c.is_going, c.removed_at < needed_since)
     statement = (
         select(c.id, c.digest, c.size, c.location)
-        .where(c.due_at <= now, c.location.is_not(None))
+        .where(c.due_at <= now, c.location.is_not(None), is_free)
         .order_by(c.due_at, c.id)
         .limit(limit)
     )

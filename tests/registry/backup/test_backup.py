@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,13 @@ from registry.backup.taking import Backup, Hold, Taken
 from registry.backup.vault import BackupError, Vault, moment_of
 from registry.backup.verifying import Verified, verify
 from registry.errors import Problem
+from registry.grace import Grace
+from registry.jobs.collect import Collected, Collector
 from registry.move import Journal
 from registry.names import Tag, parse_name
 from storage.blobs import BlobMissing, BlobReader, BlobStore
 from storage.digest import Digest
-from storage.metadata import backups, blobs, copying, schema
+from storage.metadata import blobs, copying, repositories, schema
 from storage.metadata.copying import NotEmpty
 from storage.metadata.databases import PostgresDatabase, SqliteDatabase
 from storage.objects_files import FileObjects
@@ -56,7 +59,12 @@ MANY: Final = index(
     image(layers=[b"amd64"], config=b'{"a":1}'), image(layers=[b"arm64"], config=b'{"a":2}'), tags=["many"]
 )
 # Of the three: layers and configurations.
-BLOBS: Final = 8
+ALL: Final = (b"first layer", b"shared", b"tool", b"{}", b"amd64", b"arm64", b'{"a":1}', b'{"a":2}')
+BLOBS: Final = len(ALL)
+
+
+async def alone() -> None:
+    """Nobody else writes."""
 
 
 class Silent:
@@ -89,7 +97,7 @@ class Place:
                 taken = await backup.take(hold)
                 if keep is not None:
                     assert await hold.start_pruning()
-                    await prune(self.vault, keep)
+                    await prune(self.vault, keep, hold.require)
         return taken
 
     async def verify(self) -> Verified:
@@ -247,12 +255,12 @@ async def test_pruning_keeps_what_the_others_name(place: Place, there: Stores) -
     # As a backup that was cut off leaves it.
     await place.vault.put("snapshots/20200101T000000.000000Z/metadata.db", body(b"half"), 4)
     await place.vault.put(place.vault.sealing.blob(Digest.of(b"never named")), body(b"never named"), 11)
-    pruned = await prune(place.vault, 2)
+    pruned = await prune(place.vault, 2, alone)
     assert (pruned.snapshots, pruned.blobs) == (2, 3)
     assert await place.vault.snapshots() == names[2:]
     assert await place.vault.broken_snapshots() == []
     assert (await place.verify()).blobs == 4  # two layers, the shared one, the configuration
-    assert await prune(place.vault, 2) == Pruned(0, 0, 0)
+    assert await prune(place.vault, 2, alone) == Pruned(0, 0, 0)
     await place.restore(names[2], there)
     assert Digest.of(b"layer 2") in await pull(there.registry(), "library/app", Tag("latest"))
 
@@ -319,10 +327,11 @@ class BrokenStore(WrappedStore):
         if how is not None and self.once_broken is not None:
             call, self.once_broken = self.once_broken, None
             await call()
+        if not how:
+            return await self.store.open(location)
         if how == "gone":
             raise BlobMissing(location)
-        reader = await self.store.open(location)
-        return reader if how is None else Flipped(reader)
+        return Flipped(await self.store.open(location))
 
 
 class Flipped:
@@ -390,7 +399,7 @@ async def test_damaged_snapshots_are_found(
         await there.metadata.read(copying.require_empty)
     if name != "metadata.db":
         with pytest.raises(BackupError):
-            await prune(place.vault, 1)
+            await prune(place.vault, 1, alone)
     assert len(await place.vault.stored_blobs()) == BLOBS
 
 
@@ -463,22 +472,31 @@ class FailingStore(WrappedStore):
 # -- beside the collector --------------------------------------------------------------------------------
 
 
-async def test_what_is_removed_while_it_runs_is_held(place: Place) -> None:
+async def test_what_is_collected_while_it_runs_is_in_it(place: Place, there: Stores) -> None:
+    """All content is deleted and collected, without grace or quarantine, before the first blob is read."""
     await fill(place.stores)
-    seen: list[datetime | None] = []
+    at_once = Grace(blobs=timedelta(), quarantine=timedelta())
+    minutes = (datetime.now(UTC) + timedelta(minutes=number) for number in count(1))
+    collector = Collector(place.stores.metadata, place.stores.store, at_once, clock=lambda: next(minutes))
+    collected = Collected()
 
-    class Watching(WrappedStore):
-        async def open(self, location: str) -> BlobReader:
-            now = datetime.now(UTC)
-            seen.append(await place.stores.metadata.lookup(backups.needed_since, now=now))
-            return await self.store.open(location)
+    async def collect() -> None:
+        for repository in ("library/app", "team/tool"):
+            assert await place.stores.metadata.write(repositories.remove, parse_name(repository))
+        for _ in range(3):
+            turn = await collector.collect_all()
+            collected.blobs += turn.blobs
+            collected.deleted += turn.deleted
 
-    began = datetime.now(UTC)
-    await replace(place, stores=replace(place.stores, store=Watching(place.stores.store))).back_up()
-    assert len(seen) == BLOBS
-    assert all(each is not None and each < began for each in seen)
-    now = datetime.now(UTC)
-    assert await place.stores.metadata.lookup(backups.needed_since, now=now) is None
+    store = BrokenStore(place.stores.store, {Digest.of(each): "" for each in ALL})
+    store.once_broken = collect
+    taken = await replace(place, stores=replace(place.stores, store=store)).back_up()
+    assert (collected.blobs, collected.deleted) == (BLOBS, 0)
+    assert taken.manifest.lacking == {}
+    await place.restore(taken.snapshot, there)
+    await pull(there.registry(), "library/app", Tag("many"))
+    # Then it goes.
+    assert (await collector.collect_all()).deleted == BLOBS
 
 
 async def test_a_backup_that_counted_as_dead_is_no_snapshot(place: Place) -> None:

@@ -28,9 +28,9 @@ def test_a_dead_one_holds_nothing(db: Connection) -> None:
     assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
     assert backups.needed_since(db, now=SOON) is None
     assert not backups.renew(db, "one", now=SOON, until=LATER)
-    assert backups.start_pruning(db, "one", now=SOON)
+    assert backups.start_pruning(db, "one", now=SOON, until=LATER)
     assert backups.begin(db, "two", "/a", now=LATER, until=LATER + HOUR)
-    assert not backups.start_pruning(db, "one", now=LATER)
+    assert not backups.start_pruning(db, "one", now=LATER, until=LATER)
 
 
 def test_one_that_renews_goes_on(db: Connection) -> None:
@@ -43,9 +43,9 @@ def test_pruning_is_alone_at_its_destination(db: Connection) -> None:
     assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
     assert backups.begin(db, "two", "/a", now=NOW, until=SOON)
     assert backups.begin(db, "three", "/b", now=NOW, until=SOON)
-    assert not backups.start_pruning(db, "one", now=NOW)
+    assert not backups.start_pruning(db, "one", now=NOW, until=SOON)
     backups.forget_others(db, "one", "/a")
-    assert backups.start_pruning(db, "one", now=NOW)
+    assert backups.start_pruning(db, "one", now=NOW, until=SOON)
     assert not backups.begin(db, "four", "/a", now=NOW, until=SOON)
     assert backups.begin(db, "five", "/b", now=NOW, until=SOON)
     # What it needs is in its snapshot by now.
