@@ -1,7 +1,10 @@
 """What the runbook says to type does what it says."""
 
+import os
 import re
+import secrets
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,14 @@ def server(tmp_path: Path) -> Server:
 
 
 def test_a_node_comes_back_from_a_backup_that_was_taken_while_it_ran(server: Server, tmp_path: Path) -> None:
-    environment = child_environment(DATA=str(server.data), BACKUP=str(tmp_path / "backup"))
+    key = tmp_path / "backup.key"
+    key.write_text(secrets.token_hex(32))
+    environment = child_environment(
+        DATA=str(server.data),
+        BACKUP=str(tmp_path / "backup"),
+        KEY=str(key),
+        PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    )
     first, second, lost = (small_image(name) for name in ("first", "second", "lost"))
 
     def back_up() -> None:
@@ -40,6 +50,8 @@ def test_a_node_comes_back_from_a_backup_that_was_taken_while_it_ran(server: Ser
             wire.push("second", second)
             back_up()
             wire.push("lost", lost)
+        verified = passed(debian("sh"), "-eu", "-c", commands_after("verify"), environment=environment)
+        assert "2 snapshots and 4 blobs" in verified
         server.stop()
         shutil.rmtree(server.data)
         passed(debian("sh"), "-eu", "-c", commands_after("restore"), environment=environment)
