@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import Final
 
@@ -12,8 +13,10 @@ _MODULES: Final[Mapping[str, str]] = MappingProxyType(
         "backup": "backup",
         "config": "settings",
         "doctor": "doctor",
+        "export": "layouts",
         "gc": "collection",
         "grant": "roles",
+        "import": "layouts",
         "key": "keys",
         "move": "move",
         "org": "organizations",
@@ -39,7 +42,8 @@ class _Commands(click.Group):
         """Return the command of that name, if there is one."""
         if cmd_name not in _MODULES:
             return None
-        command: click.Command = getattr(import_module(f"registry.cli.{_MODULES[cmd_name]}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = getattr(import_module(f"registry.cli.{_MODULES[cmd_name]}"), name)
         return command
 
 

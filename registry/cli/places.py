@@ -68,7 +68,7 @@ def with_place(
         )
         @click.option("--profile", metavar="NAME", help="The AWS profile for the backup, if it is another.")
         @wraps(command)
-        def run(loaded: Loaded, *args: P.args, **kwargs: P.kwargs) -> None:
+        def run(loaded: Loaded, /, *args: P.args, **kwargs: P.kwargs) -> None:
             words: Any = [kwargs.pop(name) for name in (argument, "key_file", "endpoint", "profile")]
             command(loaded, Place(*words), *args, **kwargs)
 

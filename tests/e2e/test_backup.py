@@ -264,7 +264,7 @@ def dest(request: pytest.FixtureRequest, places: Places, tmp_path: Path) -> Dest
 
 def test_a_backup_that_is_killed_goes_on(server: Server, dest: Dest, places: Places, tmp_path: Path) -> None:
     images = {f"v{n}": image([gzip_layer(tar({"x": noise(f"cut {n}", 3_000_000)}), 0)]) for n in range(12)}
-    command = ("backup", *dest.words, "--data", server.data)
+    command: tuple[str | Path, ...] = ("backup", *dest.words, "--data", server.data)
     with running(server):
         with Wire(server.host, "library/cut", ADMIN) as wire:
             for tag, each in images.items():
@@ -292,7 +292,7 @@ def require_resumed(new: Server, dest: Dest, images: Mapping[str, Image]) -> Non
     def noted() -> int:
         return len(journal.read_text().splitlines()) if journal.exists() else 0
 
-    command = ("restore", *dest.words, "--data", new.data)
+    command: tuple[str | Path, ...] = ("restore", *dest.words, "--data", new.data)
     with new.longshore.running(*command) as process:
         wait_until(lambda: noted() >= 3 or process.poll() is not None, "some blobs are noted")
     before = noted()

@@ -1,0 +1,1 @@
+"""OCI image layouts (image specification, "Image Layout Specification"), written and read."""
