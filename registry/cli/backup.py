@@ -21,8 +21,8 @@ from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
 from registry.holds import UploadHolds
 from registry.installation import database_of, store_of
-from registry.running import is_running
 from registry.move import Journal
+from registry.running import is_running
 from storage.metadata.copying import NotEmpty
 from storage.objects import ObjectsBusy
 
