@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from storage.objects import NamedObject
-from storage.s3_client import MAX_DELETED, Pieces, S3Client, S3Place
+from storage.s3_client import MAX_DELETED, Body, S3Client, S3Place
 from storage.s3_parts import MAX_PARTS, MIB
 from storage.s3_reader import read_object
 
@@ -41,15 +41,15 @@ class S3Objects:
         parts = _in_parts(data, part)
         first = await anext(parts)
         if len(first) < part:
-            await self._client.put(name, Pieces([memoryview(first)]))
+            await self._client.put(name, Body(memoryview(first)))
             return
         multipart = await self._client.begin(name)
         try:
-            etags = [await self._client.put_part(name, multipart, 1, Pieces([memoryview(first)]))]
+            etags = [await self._client.put_part(name, multipart, 1, Body(memoryview(first)))]
             async for each in parts:
                 if not each:
                     break
-                body = Pieces([memoryview(each)])
+                body = Body(memoryview(each))
                 etags.append(await self._client.put_part(name, multipart, len(etags) + 1, body))
             await self._client.complete(name, multipart, etags)
         except BaseException:

@@ -66,7 +66,9 @@ def test_the_backup_is_a_command_as_it_is() -> None:
     text = (DEPLOY / "longshore-backup.service").read_text()
     (command,) = re.findall(r"^ExecStart=\S*/longshore (.*)$", text, re.MULTILINE)
     name, *words = command.split()
-    assert main.commands[name].make_context(name, words).params["keep"] == 14
+    backup = main.get_command(main.make_context("longshore", [name]), name)
+    assert backup is not None
+    assert backup.make_context(name, words).params["keep"] == 14
 
 
 def test_the_backup_is_as_closed_as_the_server() -> None:

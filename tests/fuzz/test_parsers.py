@@ -34,6 +34,10 @@ ELSEWHERE: Final = {
     "auth.keys.KeyDirectory._read_all": "files of the operator's: tests/auth/test_keys.py",
     "auth.keys._read_key": "a file of the operator's: tests/auth/test_keys.py",
     "registry.images.Images._read": "bytes for registry.image: tests/registry/test_images.py",
+    **{
+        f"registry.layout.reading.{name}": "archives: tests/registry/layout/test_archive.py"
+        for name in ("Layout.read", "DirectoryLayout.read", "TarLayout.read", "read_whole")
+    },
     "registry.local._BytesReader.read": "bytes as they are: tests/registry/test_interface_blobs.py",
     "registry.setting_layers._read_toml": "a file of the operator's: tests/registry/test_config.py",
     "registry.web.access.Gate._read_token": "for verify: tests/registry/web/test_requests.py",
@@ -52,6 +56,7 @@ ELSEWHERE: Final = {
 # Where nothing of a stranger's is read: settings and commands are the operator's, rows are our own, and what
 # is read of blobs is passed on as it is.
 _NOT_STRANGERS: Final = (
+    "registry/backup/",
     "registry/cli/",
     "registry/config.py",
     "registry/jobs/",
@@ -60,6 +65,7 @@ _NOT_STRANGERS: Final = (
     "storage/blobs.py",
     "storage/filesystem.py",
     "storage/metadata/",
+    "storage/objects",
     "storage/s3_client.py",
     "storage/s3_probe.py",
     "storage/s3_reader.py",

@@ -69,13 +69,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "repo visibility": ("alice/app", "public"),
     "key rotate": (),
     "gc": ("--dry-run",),
+    "backup": ("copies",),
+    "restore": ("copies",),
+    "export": ("alice/app", "image.tar"),
+    "import": (".", "alice/app"),
     "move": ("--to-storage", "elsewhere"),
     "doctor": (),
     "config": (),
 }
 ENDING = [name for name in COMMANDS if name != "serve"]
-USING_DATA = [name for name in ENDING if name not in ("config", "doctor")]
-USING_DATABASE = [name for name in USING_DATA if name != "key rotate"]
+# A backup makes a place of its own as well, and a restore looks at it before anything else.
+USING_DATA = [name for name in ENDING if name not in ("config", "doctor", "backup", "restore")]
+USING_DATABASE = [*(name for name in USING_DATA if name != "key rotate"), "backup"]
 
 
 def words_of(name: str) -> list[str]:
@@ -143,7 +148,7 @@ def test_help_is_everywhere(words: tuple[str, ...], flag: str, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "command"), list(leaves(main)), ids=list(COMMANDS))
+@pytest.mark.parametrize(("name", "command"), list(leaves(main)), ids=[name for name, _ in leaves(main)])
 def test_every_command_says_what_it_does_and_takes_data_and_config(name: str, command: click.Command) -> None:
     assert command.help
     flags = {flag for option in command.params for flag in option.opts}
@@ -683,8 +688,10 @@ LOCKED = ["cannot be made", "cannot be entered", "directory not writable", "data
 
 
 @pytest.mark.parametrize("how", LOCKED)
-# What is moved is looked at for a server that runs before anything else.
-@pytest.mark.parametrize("name", [name for name in USING_DATABASE if name != "move"])
+# What is moved is looked at for a server that runs before anything else, what is imported for a layout.
+@pytest.mark.parametrize(
+    "name", [name for name in USING_DATABASE if name not in ("move", "import", "backup")]
+)
 def test_data_of_another_account_are_told_in_words(anybody: Path, name: str, how: str) -> None:
     run(*words_of(name), stdin=PASSWORD)  # imports whatever the command needs
     named = lock_data(anybody / "data", how)

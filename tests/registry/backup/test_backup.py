@@ -21,9 +21,10 @@ from registry.backup.source import BlobSource
 from registry.backup.taking import Backup, Hold, Taken
 from registry.backup.vault import BackupError, Vault, moment_of
 from registry.backup.verifying import Verified, verify
+from registry.collected import Collected
 from registry.errors import Problem
 from registry.grace import Grace
-from registry.jobs.collect import Collected, Collector
+from registry.jobs.collect import Collector
 from registry.move import Journal
 from registry.names import Tag, parse_name
 from storage.blobs import BlobMissing, BlobReader, BlobStore
