@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final, Literal, TypeVar
 
 from auth.identity import SYSTEM, Identity
+from registry.doubts import Doubts, WatchedReader
 from registry.errors import Problem, RegistryError, blob_unknown
 from registry.grace import DEFAULT_GRACE, Grace, Renewal
 from registry.interface import (
@@ -33,6 +34,7 @@ from registry.uploads import HeldUpload, Uploads
 from storage.blobs import BlobMissing, BlobReader, BlobStore
 from storage.digest import Digest
 from storage.metadata import blobs, catalog, manifests, repositories, tags, uploads
+from storage.metadata.damage import BlobRow
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.manifests import References, StoredManifest
 from storage.metadata.repositories import Viewer
@@ -84,6 +86,7 @@ class LocalRegistry:
         self.uploads = Uploads(metadata, store, rules.uploads)
         self.statistics = Statistics(metadata)
         self._renewal = Renewal(metadata, rules.grace)
+        self.doubts = Doubts(metadata, store)
 
     def acting_for(self, caller: Identity) -> "LocalRegistry":
         """Return this registry as `caller` sees it and is recorded in it."""
@@ -227,14 +230,17 @@ class LocalRegistry:
         return stored
 
     async def _open_stored(self, repository: RepositoryName, stored: blobs.StoredBlob) -> BlobReader:
+        row = BlobRow(stored.digest, stored.size, stored.location)
         try:
-            return await self.store.open(stored.location)
+            reader = await self.store.open(stored.location)
         except BlobMissing as error:
             # Pushed again since it was looked up, its bytes are elsewhere now.
             again = await self.metadata.lookup(blobs.find, repository, stored.digest)
             if again is None or again.location == stored.location:
+                await self.doubts.settle(row)
                 raise blob_unknown(stored.digest) from error
             return await self._open_stored(repository, again)
+        return WatchedReader(reader, row, self.doubts)
 
     async def link_blob(self, repository: RepositoryName, digest: Digest) -> BlobLink | None:
         stored = await self._find_blob(repository, digest)
@@ -412,7 +418,7 @@ def _verify_manifest(
 
 def _unlink_unused(db: Connection, repository: RepositoryName, digest: Digest) -> bool:
     user = blobs.user_of(db, repository, digest)
-    if user is not None and blobs.find(db, repository, digest) is not None:
+    if user is not None and blobs.is_linked(db, repository, digest):
         raise RegistryError(Problem.BLOB_IN_USE, detail={"digest": digest, "manifest": user})
     return blobs.unlink(db, repository, digest)
 

@@ -215,6 +215,13 @@ class BlobStore(Protocol):
     async def space(self) -> Space | None:
         """Return how much room there is; None where nothing bounds it."""
 
+    async def size(self, location: str) -> int:
+        """Return how many bytes there are at `location`.
+
+        Raises:
+            BlobMissing: there are none.
+        """
+
     async def open(self, location: str) -> BlobReader:
         """Open the blob at `location`.
 

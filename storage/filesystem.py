@@ -30,6 +30,7 @@ import aiofiles
 from storage.blobs import (
     BlobMissing,
     BlobReader,
+    BlobStoreError,
     KeptBytes,
     Space,
     StagedBlob,
@@ -37,6 +38,7 @@ from storage.blobs import (
     StagedMissing,
     StoreFull,
     StoreReadOnly,
+    StoreUnavailable,
 )
 from storage.digest import ALGORITHMS, Digest
 from storage.threads import run_in
@@ -116,6 +118,10 @@ class FileStore:
         """Return the room on the file system, as far as this process may use it."""
         usage = await self.run(shutil.disk_usage, self.blobs)
         return Space(usage.free, usage.total)
+
+    async def size(self, location: str) -> int:
+        """Return the file's length."""
+        return await self.run(_size, self.blobs / location)
 
     async def open(self, location: str) -> BlobReader:
         """Open the blob's file."""
@@ -318,4 +324,18 @@ def _open_blob(path: Path) -> BinaryIO:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise BlobMissing(f"no file for {path.name}") from error
+        raise _not_found(path) from error
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError as error:
+        raise _not_found(path) from error
+
+
+def _not_found(path: Path) -> BlobStoreError:
+    # `prepare` made all directories: without this one it is not a blob that is gone, but the whole disk.
+    if not path.parent.is_dir():
+        return StoreUnavailable(f"the directory {path.parent} is gone")
+    return BlobMissing(f"no file for {path.name}")

@@ -106,6 +106,10 @@ class S3Store:
     async def space(self) -> None:
         """Return None: nothing says how much room there is."""
 
+    async def size(self, location: str) -> int:
+        """Return the object's length."""
+        return await self._client.size(location)
+
     async def open(self, location: str) -> BlobReader:
         """Find out whether the object is there."""
         await self._client.size(location)

@@ -1,6 +1,7 @@
 """Sending a blob: whole, in one range or in several (RFC 9110, section 14), by sendfile where that can be."""
 
 import asyncio
+import errno
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -115,10 +116,21 @@ class BlobResponse(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
         loop = asyncio.get_running_loop()
-        sent = await loop.sendfile(transport, file, part.start, len(part), fallback=True)
+        try:
+            sent = await loop.sendfile(transport, file, part.start, len(part), fallback=True)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                await self._read_out(part.start, part.stop)
+            raise
         if sent != len(part):
+            await self._read_out(part.start + sent, part.stop)
             # The client still waits for the rest, and would take the next response for it.
             raise RegistryError(Problem.INTERNAL, f"the blob's file ends at byte {part.start + sent}")
+
+    async def _read_out(self, start: int, stop: int) -> None:
+        """Read what the kernel could not send: a reader notes which blob it is that cannot be read."""
+        async for _ in self._blob.reader.read(start, stop):
+            pass
 
     def _parts(self) -> list[tuple[bytes, range]]:
         if len(self._ranges) == 1:

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, case, delete, exists, null, select, type_coerce, update
 
 from storage.digest import Digest
-from storage.metadata import removed
+from storage.metadata import damage, removed
 from storage.metadata.engine import insert
 from storage.metadata.repositories import Viewer, id_of, lacks, portions, visible_to
 from storage.metadata.schema import Instant, blob_links, blobs, manifest_references, repositories
@@ -30,6 +30,10 @@ _NAMED: Final = exists().where(
     manifest_references.c.target == blob_links.c.digest,
 )
 
+# A blob that is known to be damaged counts as one that is not there: it is not served, and the next push of
+# its digest brings the bytes.
+_IS_SOUND: Final = blobs.c.damaged_at.is_(None)
+
 # Built once: that costs more than a run.
 _FIND: Final = (
     select(
@@ -39,23 +43,23 @@ _FIND: Final = (
     )
     .join(blob_links, blob_links.c.digest == blobs.c.digest)
     .join(repositories, repositories.c.id == blob_links.c.repository_id)
-    .where(repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest"))
+    .where(repositories.c.name == bindparam("repository"), blobs.c.digest == bindparam("digest"), _IS_SOUND)
 )
 
 
 def find(db: Connection, repository: str, digest: Digest) -> StoredBlob | None:
-    """Return the blob if the repository links it."""
+    """Return the blob if the repository links it and it is not damaged."""
     row = db.execute(_FIND, {"repository": repository, "digest": digest}).first()
     return None if row is None else StoredBlob(digest, *row)
 
 
 def find_anywhere(db: Connection, digest: Digest, viewer: Viewer) -> StoredBlob | None:
-    """Return the blob if a repository that the viewer may see links it."""
+    """Return the blob if a repository that the viewer may see links it and it is not damaged."""
     statement = (
         select(blobs.c.size, blobs.c.location)
         .join(blob_links, blob_links.c.digest == blobs.c.digest)
         .join(repositories, repositories.c.id == blob_links.c.repository_id)
-        .where(blobs.c.digest == digest, visible_to(viewer))
+        .where(blobs.c.digest == digest, _IS_SOUND, visible_to(viewer))
         .limit(1)
     )
     row = db.execute(statement).first()
@@ -72,14 +76,16 @@ def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
     A later location of the same bytes takes the place of an earlier one, whose bytes may be damaged and are
     on their way out.
     """
-    earlier = db.execute(select(blobs.c.size, blobs.c.location).where(blobs.c.digest == blob.digest)).first()
+    columns = (blobs.c.size, blobs.c.location, blobs.c.damaged_at)
+    earlier = db.execute(select(*columns).where(blobs.c.digest == blob.digest)).first()
     values = {"size": blob.size, "location": blob.location, "verified_at": now}
     new = insert(db, blobs).values(digest=blob.digest, created_at=now, **values)
     again = {**values, "unused_since": None, "damaged_at": None}
     db.execute(new.on_conflict_do_update(index_elements=["digest"], set_=again))
     if earlier is not None and earlier.location != blob.location:
         due_at = now + _REPLACED_KEPT
-        removed.add_bytes(db, blob.digest, *earlier, removed.Reason.REPLACED, now=now, due_at=due_at)
+        reason = removed.Reason.REPLACED if earlier.damaged_at is None else removed.Reason.DAMAGED
+        removed.add_bytes(db, blob.digest, earlier.size, earlier.location, reason, now=now, due_at=due_at)
 
 
 def location_of(db: Connection, digest: Digest) -> str | None:
@@ -139,17 +145,27 @@ def user_of(db: Connection, repository: str, digest: Digest) -> str | None:
     return db.execute(statement.limit(1)).scalar()
 
 
+def is_linked(db: Connection, repository: str, digest: Digest) -> bool:
+    """Tell whether the repository links the blob, damaged or not."""
+    statement = select(blob_links.c.digest).where(
+        blob_links.c.repository_id == id_of(repository), blob_links.c.digest == digest
+    )
+    return db.execute(statement).first() is not None
+
+
 def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
-    """Return those digests that the repository does not link, in order."""
-    return lacks(db, repository_id, blob_links, digests)
+    """Return those digests that the repository does not link or that are damaged, in order."""
+    wanted = list(dict.fromkeys(digests))
+    lacking = {*lacks(db, repository_id, blob_links, wanted), *damage.among(db, wanted)}
+    return [digest for digest in wanted if digest in lacking]
 
 
 def find_in(db: Connection, repository_id: int, digest: str) -> StoredBlob | None:
-    """Return the blob if the repository links it."""
+    """Return the blob if the repository links it and it is not damaged."""
     statement = (
         select(blobs.c.digest, blobs.c.size, blobs.c.location)
         .join(blob_links)
-        .where(blob_links.c.repository_id == repository_id, blobs.c.digest == digest)
+        .where(blob_links.c.repository_id == repository_id, blobs.c.digest == digest, _IS_SOUND)
     )
     row = db.execute(statement).first()
     return None if row is None else StoredBlob(Digest(row.digest), row.size, row.location)

@@ -44,12 +44,17 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Turn microseconds into an aware datetime in UTC."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else moment_of(value)
 
 
 def microseconds(moment: datetime) -> int:
     """Return how a moment is stored."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment_of(stored: int) -> datetime:
+    """Return the moment, in UTC, that is stored so."""
+    return _EPOCH + timedelta(microseconds=stored)
 
 
 # The specification sorts tags and names by bytes. SQLite does; PostgreSQL needs to be told.

@@ -54,6 +54,9 @@ class WrappedStore:
     async def space(self) -> Space | None:
         return await self.store.space()
 
+    async def size(self, location: str) -> int:
+        return await self.store.size(location)
+
     async def open(self, location: str) -> BlobReader:
         return await self.store.open(location)
 

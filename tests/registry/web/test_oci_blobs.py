@@ -175,8 +175,10 @@ async def _stream(blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
 async def test_vanished_file_is_an_unknown_blob(open_live: Live) -> None:
     await open_live.client.push_blob("a/b", CONTENT)
     open_live.blob_path(DIGEST).unlink()
+    assert (await open_live.client.head(BLOB)).status == 200  # nobody has looked yet
     for headers in ({}, {"Range": "bytes=0-1"}):
         assert (await open_live.client.get(BLOB, **headers)).outcome == (404, "BLOB_UNKNOWN")
+    assert (await open_live.client.head(BLOB)).status == 404
     # Pushing it again repairs it.
     await open_live.client.push_blob("a/b", CONTENT)
     assert (await open_live.client.get(BLOB)).body == CONTENT
@@ -198,7 +200,10 @@ async def test_truncated_file_breaks_the_connection(
     assert status in (200, 206)
     assert len(received) < int(headers["content-length"])
     assert content[:1_500_000].endswith(received[-1000:])
-    assert "the blob's file ends at byte 1500000" in capsys.readouterr().out
+    assert "the file ends at byte 1500000" in capsys.readouterr().out
+    # It is fenced from then on.
+    for method in ("GET", "HEAD"):
+        assert (await open_live.client.send(method, f"/v2/a/b/blobs/{digest}")).status == 404
 
 
 def _open_files(folder: Path) -> list[str]:
