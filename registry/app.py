@@ -19,7 +19,7 @@ from registry.accounts import StoredAccounts, StoredThrottle
 from registry.config import Settings
 from registry.holds import UploadHolds
 from registry.installation import database_of, grace_of, keys_of, passwords_of, shared_keys_of, store_of
-from registry.jobs import collect
+from registry.jobs import collect, scrub
 from registry.jobs.collect import Collector
 from registry.jobs.lease import Job
 from registry.jobs.sweep import Sweep
@@ -244,7 +244,14 @@ def _background(
             collecting.run_forever(),
             Job(metadata, "sweep", settings.sweep_interval, sweep, counts.of_job("sweep")).run_forever(),
             local.statistics.run_forever(),
+            scrub.count_forever(metadata, counts.show_damaged),
         ]
+        if settings.scrub_rate:
+            scrubbing = scrub.Scrub(
+                metadata, local.store, settings.scrub_rate, counts.count_read, counts.count_damage
+            )
+            scrubs = Job(metadata, "scrub", scrub.INTERVAL, scrubbing, counts.of_job("scrub"))
+            work.append(scrubs.run_forever())
         if outside is not None:
             await outside.refresh()
             work.append(outside.keep_fresh())

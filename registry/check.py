@@ -253,13 +253,16 @@ async def in_parallel(items: AsyncIterator[T], work: Callable[[T], Awaitable[Non
         while (item := await queue.get()) is not None:
             await work(item)
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(_AT_ONCE):
-            tasks.create_task(take())
-        async for item in items:
-            await queue.put(item)
-        for _ in range(_AT_ONCE):
-            await queue.put(None)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_AT_ONCE):
+                tasks.create_task(take())
+            async for item in items:
+                await queue.put(item)
+            for _ in range(_AT_ONCE):
+                await queue.put(None)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
 
 
 def _now() -> datetime:

@@ -21,6 +21,7 @@ from registry.setting_kinds import (
     DATABASE,
     DAY,
     FILE,
+    GIB,
     HOST,
     HOUR,
     JWKS,
@@ -242,6 +243,10 @@ class Settings(BaseModel):
     gc_untagged: Annotated[int | None, duration(0, 3650 * DAY)] = Field(
         default=None,
         description="How long manifests stay that no tag leads to, where without it they stay for good.",
+    )
+    scrub_rate: Annotated[int, size(0, 64 * GIB)] = Field(
+        default=4 * MIB,
+        description="Bytes of stored blobs to read again per second, to find damage; 0 reads none.",
     )
     manifest_limit: Annotated[int, size(64 * KIB, 64 * MIB)] = Field(
         default=4 * MIB, description="Largest manifest that is accepted."

@@ -26,7 +26,7 @@ from registry.recent import Recent
 from registry.rights import Seen, see
 from storage.blobs import BlobMissing, BlobStore
 from storage.digest import Digest
-from storage.metadata import blobs, indexes, manifests, tags
+from storage.metadata import blobs, damage, indexes, manifests, tags
 from storage.metadata.engine import Connection, Metadata
 from storage.metadata.manifests import PushedManifest
 
@@ -58,6 +58,7 @@ _MAX_PLATFORMS: Final = 20
 
 # Indexes in which attestations of a manifest are looked for.
 _MAX_INDEXES: Final = 10
+_MAX_DAMAGED: Final = 100
 
 # Content under a digest never changes: facts that are remembered, and bytes of configurations.
 _FACTS_ROOM: Final = 4096
@@ -103,6 +104,8 @@ class Image:
     layers: Some[Layer]
     steps: Some[Step]
     configuration: Configuration | None
+    damaged: tuple[str, ...] = ()
+    """Digests of blobs that cannot be pulled, as their bytes are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class Images:
         selected = _select(whole, platform)
         chosen = await self._metadata.read(_outlines, seen.id, [selected.digest]) if selected else {}
         part = whole if selected is None else chosen.get(selected.digest, whole)
+        shown = str(found.digest) if selected is None else selected.digest
+        damaged = await self._metadata.lookup(damage.named_by, seen.id, shown, limit=_MAX_DAMAGED)
         raw = await self._configuration(seen.id, part)
         configured, built = await asyncio.to_thread(_read_configuration, raw, part)
         return Image(
@@ -177,6 +182,7 @@ class Images:
             layers=part.layers,
             steps=built,
             configuration=configured,
+            damaged=tuple(damaged),
         )
 
     async def referrers(

@@ -11,6 +11,7 @@ import click
 _MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "backup": "backup",
+        "check": "check",
         "config": "settings",
         "doctor": "doctor",
         "export": "layouts",

@@ -40,8 +40,9 @@ class Job:
     async def run_forever(self) -> None:
         """Take turns with the other processes, until cancelled."""
         while True:
+            began = time.monotonic()
             await self.run_once()
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(max(0.0, began + self._interval - time.monotonic()))
 
     async def run_once(self) -> bool:
         """Do the work if it is this process's turn; tell whether it was."""

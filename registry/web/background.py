@@ -38,6 +38,20 @@ class BackgroundMetrics:
             registry=registry,
             multiprocess_mode="mostrecent",
         )
+        self._scrubbed = Counter(
+            "longshore_scrubbed_bytes", "Bytes of stored blobs that were read again.", registry=registry
+        )
+        self._damage = Counter(
+            "longshore_blobs_found_damaged",
+            "Blobs that were found damaged when read again.",
+            registry=registry,
+        )
+        self._damaged = Gauge(
+            "longshore_blobs_damaged",
+            "Blobs that are damaged, and so not served.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         for name in JOBS:
             for outcome in ("done", "failed"):
                 self._turns.labels(name, outcome)
@@ -50,6 +64,18 @@ class BackgroundMetrics:
 
     def _count_turn(self, name: str, failed: bool) -> None:
         self._turns.labels(name, "failed" if failed else "done").inc()
+
+    def count_read(self, size: int) -> None:
+        """Count the bytes of a blob that was read again."""
+        self._scrubbed.inc(size)
+
+    def count_damage(self, blobs: int) -> None:
+        """Count blobs that were found damaged then."""
+        self._damage.inc(blobs)
+
+    def show_damaged(self, blobs: int) -> None:
+        """Show how many blobs are damaged now."""
+        self._damaged.set(blobs)
 
     def count_collected(self, collected: Collected) -> None:
         """Count what a turn of garbage collection came to."""

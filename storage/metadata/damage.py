@@ -58,6 +58,11 @@ def least_verified(db: Connection, *, before: datetime, limit: int) -> Sequence[
     return _rows(db, due, limit, blobs.c.verified_at)
 
 
+def least_looked_at(db: Connection, *, limit: int) -> Sequence[BlobRow]:
+    """Return the damaged blobs that were looked at longest ago."""
+    return _rows(db, _IS_DAMAGED, limit, blobs.c.damaged_at)
+
+
 def _rows(
     db: Connection, condition: ColumnElement[bool], limit: int, order: ColumnElement[object]
 ) -> Sequence[BlobRow]:
@@ -80,6 +85,11 @@ def note_damaged(db: Connection, blob: BlobRow, *, now: datetime) -> bool:
     """Say that the bytes are damaged; False when that is known, or they were replaced meanwhile."""
     new = and_(_same(blob), blobs.c.damaged_at.is_(None))
     return db.execute(update(blobs).where(new).values(damaged_at=now)).rowcount > 0
+
+
+def note_looked_at(db: Connection, blob: BlobRow, *, now: datetime) -> None:
+    """Say that the bytes were looked at again and are damaged still."""
+    db.execute(update(blobs).where(_same(blob), _IS_DAMAGED).values(damaged_at=now))
 
 
 def _same(blob: BlobRow) -> ColumnElement[bool]:

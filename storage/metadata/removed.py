@@ -131,7 +131,6 @@ def waiting(db: Connection) -> Sizes:
     return Sizes(count, int(size))
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True, slots=True)
 class RemovedManifest:
     """A manifest that was taken from its repository."""
@@ -203,10 +202,10 @@ def due(db: Connection, *, now: datetime) -> Sizes:
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
     count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now)).one()
     return Sizes(count, int(size))
-=======
+
+
 def locations_of(db: Connection, digest: Digest) -> Sequence[str]:
     """Return where bytes of the digest still are, as nobody has begun to delete them."""
     c = removed_content.c
     statement = select(c.location).where(c.digest == digest, c.location.is_not(None), c.is_going.is_(False))
     return db.execute(statement.order_by(c.id.desc())).scalars().all()
->>>>>>> ba31e6d (registry: blobs that are damaged are fenced, a check of rows against bytes, healing)

@@ -74,6 +74,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("alice/app", "image.tar"),
     "import": (".", "alice/app"),
     "move": ("--to-storage", "elsewhere"),
+    "check": ("--quick",),
     "doctor": (),
     "config": (),
 }

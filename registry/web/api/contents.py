@@ -133,6 +133,7 @@ class Image(Model):
     layers: list[Layer]
     steps: list[Step]
     configuration: Configuration | None
+    damaged: list[str]
 
     @classmethod
     def of(cls, found: images.Image) -> "Image":
@@ -144,6 +145,7 @@ class Image(Model):
                 **{name: getattr(whole, name) for name in _OF_OUTLINE},
                 "repository": found.name,
                 "tags": list(found.tags),
+                "damaged": list(found.damaged),
                 "annotations": dict(whole.annotations.items),
                 "platforms": list(whole.children.items),
                 "layers": list(found.layers.items),
