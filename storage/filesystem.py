@@ -125,7 +125,15 @@ class FileStore:
 
     async def open(self, location: str) -> BlobReader:
         """Open the blob's file."""
-        return _FileReader(self, await self.run(_open_blob, self.blobs / location))
+        opening = asyncio.ensure_future(self.run(_open_blob, self.blobs / location))
+        try:
+            return _FileReader(self, await asyncio.shield(opening))
+        except asyncio.CancelledError:
+            # The thread goes on, and nobody else would close what it opens.
+            await asyncio.wait([opening])
+            if opening.exception() is None:
+                opening.result().close()
+            raise
 
     async def url(self, location: str) -> None:
         """Return None: a file is sent by whoever has it."""
