@@ -19,8 +19,8 @@ class DatabaseTooNew(Exception):
     """The database was written by a newer longshore than this one."""
 
 
-def migrate_sqlite(path: Path) -> None:
-    """Apply what is missing, in one transaction; processes that start together take turns.
+def migrate_sqlite(path: Path, revision: str = "head") -> None:
+    """Apply what is missing up to `revision`, in one transaction; processes that start together take turns.
 
     Raises:
         DatabaseTooNew: in words for the operator; nothing was changed.
@@ -28,12 +28,12 @@ def migrate_sqlite(path: Path) -> None:
     engine = open_sqlite(path, begin="BEGIN IMMEDIATE")
     try:
         with engine.begin() as db:
-            migrate(db)
+            migrate(db, revision)
     finally:
         engine.dispose()
 
 
-def migrate(db: Connection) -> None:
+def migrate(db: Connection, revision: str = "head") -> None:
     """Apply the migrations that `db` lacks, in the transaction that is under way there."""
     config = _config()
     config.attributes["connection"] = db
@@ -46,7 +46,7 @@ def migrate(db: Connection) -> None:
             f"the database is at revision {found}, which this longshore does not know: "
             "it was last used by a newer one. Start that version, or restore a backup from before it."
         )
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def revision_of(db: Connection) -> str | None:

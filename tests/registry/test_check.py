@@ -193,7 +193,7 @@ class Racing(WrappedStore):
         super().__init__(store)
         self.after = after
 
-    async def walk(self):  # type: ignore[no-untyped-def,override]
+    async def walk(self):  # type: ignore[no-untyped-def]
         async for page in self.store.walk():
             yield page
         async for _ in self.after():
