@@ -86,6 +86,23 @@ async def test_a_tag_is_deprecated_and_deleted(api: As) -> None:
     assert await ann.outcome("GET", f"{APP}/-/tags/v2") == (200, "")
 
 
+async def test_damaged_image_says_so(api: As) -> None:
+    ann = api("ann")
+    client = await ann_of(ann.live)
+    built = await push_built(client, "v1")
+    image, page = f"{APP}/-/manifests/{built.digest}", "/r/ann/app/-/tags/v1"
+    assert (await ann.get(image))["damaged"] == []
+    layer = Digest.of(b"layer")
+    ann.live.blob_path(layer).unlink()
+    assert (await client.get(f"/v2/ann/app/blobs/{layer}")).status == 404
+    assert (await ann.get(image))["damaged"] == [layer]
+    ann.live.publish("ann/app")
+    assert b"This image is damaged" in (await ann.live.client.get(page)).expect(200).body
+    await client.push_blob("ann/app", b"layer")
+    assert (await ann.get(image))["damaged"] == []
+    assert b"This image is damaged" not in (await ann.live.client.get(page)).expect(200).body
+
+
 async def test_image(api: As) -> None:
     ann = api("ann")
     built = await push_built(await ann_of(ann.live), "v1")
