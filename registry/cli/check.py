@@ -21,7 +21,7 @@ from registry.cli.settings import with_settings
 from registry.config import Loaded, Settings
 from registry.healing import Directory, NamedSource
 from registry.holds import UploadHolds
-from registry.installation import store_of
+from registry.installation import grace_of, store_of
 from registry.setting_kinds import SIZE_UNITS, Unfit, parse_quantity
 from registry.upstream import Upstream
 from storage.digest import Digest
@@ -139,6 +139,7 @@ async def _check(wish: _Wish) -> Report:
                 sparse=settings.sparse,
                 rate=wish.rate,
                 orphans_kept=timedelta(seconds=settings.upload_ttl),
+                removed_kept=grace_of(settings).quarantine,
             )
             return await Check(metadata, store, plan, bar).run()
 

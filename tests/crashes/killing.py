@@ -26,7 +26,7 @@ from typing import Any, Final
 from storage.filesystem import FileStore
 from storage.metadata.migrate import migrate_sqlite, revisions
 from tests.crashes.operations import OPERATIONS, START, Run
-from tests.crashes.promises import registry_in, require_kept
+from tests.crashes.promises import Promises, registry_in, require_kept
 
 # Calls that change something, or make a change last.
 _OF_SYSTEM: Final = frozenset(
@@ -36,6 +36,8 @@ _OF_SYSTEM: Final = frozenset(
 _OF_SQLITE: Final = frozenset(
     {"Cursor.execute", "Cursor.executemany", "Connection.commit", "Connection.rollback"}
 )
+
+_READING: Final = ("SELECT", "WITH", "SAVEPOINT", "RELEASE")
 
 # A run that is not killed by then never will be.
 _MOST: Final = 2000
@@ -67,13 +69,16 @@ class Steps:
         sys.setprofile(None)
         threading.setprofile(None)
 
-    def _see(self, _: FrameType, event: str, called: Any) -> None:
+    def _see(self, frame: FrameType, event: str, called: Any) -> None:
         if not self._counting or event not in ("c_call", "c_return"):
             return
         if not isinstance(called, BuiltinFunctionType):
             return
         name = called.__qualname__
         if name not in _OF_SQLITE and not (called.__module__ == "posix" and name in _OF_SYSTEM):
+            return
+        # What only reads, or marks a place, leaves everything as the step before it.
+        if str(frame.f_locals.get("statement", "")).lstrip().startswith(_READING):
             return
         with self._lock:
             self._count += 1
@@ -82,20 +87,25 @@ class Steps:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run_once(operation: str, data: Path, number: int, promises: dict[str, str], out: int) -> None:
+def run_once(operation: str, data: Path, number: int, promises: Promises, out: int) -> None:
     """Be one run, in a process of its own: look, then work until step `number`."""
     asyncio.run(require_kept(data, promises))
     steps = Steps(number, lambda name: _write(out, ["killed", name]))
 
     async def work() -> None:
+        async with registry_in(data) as (registry, stores):
+            run = Run(registry, stores, number, lambda key, state: _write(out, [key, state]))
+            parts = OPERATIONS[operation](run)
+            await anext(parts)
+        steps.watch()
         starting = operation == START
         if starting:
             steps.begin()
-        async with registry_in(data, prepare=starting) as (registry, stores):
-            run = Run(registry, stores, number, lambda key, state: _write(out, [key, state]), steps.begin)
-            await OPERATIONS[operation](run)
+        async with registry_in(data, prepare=starting) as (run.registry, run.stores):
+            steps.begin()
+            async for _ in parts:
+                pass
 
-    steps.watch()
     asyncio.run(work())
     steps.end()
 
@@ -133,8 +143,11 @@ def main(operation: str, folder: str) -> None:
     asyncio.run(FileStore(data).prepare())
     promises: dict[str, str] = {}
     calls: Counter[str] = Counter()
+    lines: list[list[str]] = []
     for number in range(1, _MOST):
-        code, lines = fork(lambda out, n=number: run_once(operation, data, n, promises, out))  # type: ignore[misc]
+        # Of the run before; all that was ever promised is looked at once more in the end.
+        latest = {key: promises[key] for key, _ in lines if key in promises}
+        code, lines = fork(lambda out, n=number, p=latest: run_once(operation, data, n, p, out))  # type: ignore[misc]
         for key, state in lines:
             if key == "killed":
                 calls[state] += 1

@@ -25,6 +25,7 @@ EXPECTED: Final = {
     "mount": (10, {"Connection.commit"}),
     "push_image": (20, {"Connection.commit"}),
     "delete": (20, {"Connection.commit"}),
+    "collect": (20, {"unlink", "fsync", "Connection.commit"}),
     "sweep": (20, {"unlink", "Connection.commit"}),
     "migrate": (20, {"Cursor.execute", "Connection.commit"}),
 }

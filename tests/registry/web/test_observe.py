@@ -28,6 +28,9 @@ METRICS = {
     "longshore_gc_deleted_blobs": ("counter", set[str]()),
     "longshore_gc_deleted_bytes": ("counter", set[str]()),
     "longshore_gc_quarantine_bytes": ("gauge", set[str]()),
+    "longshore_scrubbed_bytes": ("counter", set[str]()),
+    "longshore_blobs_found_damaged": ("counter", set[str]()),
+    "longshore_blobs_damaged": ("gauge", set[str]()),
 }
 
 
