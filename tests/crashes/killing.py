@@ -33,9 +33,7 @@ _OF_SYSTEM: Final = frozenset(
     {"open", "write", "pwrite", "replace", "rename", "unlink", "remove", "fsync", "fdatasync", "ftruncate"}
     | {"truncate", "mkdir", "rmdir", "link"}
 )
-_OF_SQLITE: Final = frozenset(
-    {"Cursor.execute", "Cursor.executemany", "Connection.commit", "Connection.rollback"}
-)
+_OF_SQLITE: Final = frozenset({"Cursor.execute", "Cursor.executemany", "Connection.commit"})
 
 _READING: Final = ("SELECT", "WITH", "SAVEPOINT", "RELEASE")
 

@@ -18,14 +18,14 @@ from tests.registry.conftest import IN_MEMORY
 
 # As many kills as there are at least, and calls that are among those.
 EXPECTED: Final = {
-    "start": (80, {"Cursor.execute"}),
-    "push_at_once": (50, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
-    "push_in_chunks": (80, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
-    "push_again": (50, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
+    "start": (50, {"Cursor.execute"}),
+    "push_at_once": (30, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
+    "push_in_chunks": (60, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
+    "push_again": (30, {"write", "fdatasync", "replace", "fsync", "Connection.commit"}),
     "mount": (10, {"Connection.commit"}),
     "push_image": (20, {"Connection.commit"}),
     "delete": (20, {"Connection.commit"}),
-    "collect": (20, {"unlink", "fsync", "Connection.commit"}),
+    "collect": (60, {"unlink", "fsync", "Connection.commit"}),
     "sweep": (20, {"unlink", "Connection.commit"}),
     "migrate": (20, {"Cursor.execute", "Connection.commit"}),
 }
