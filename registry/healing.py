@@ -28,6 +28,11 @@ _log = structlog.stdlib.get_logger("longshore.healing")
 # An upload of nobody's: no repository has this name, as no client can ask for it.
 _NOWHERE: Final = RepositoryName("-/-")
 
+# Whose uploads they are: no account's name holds a colon. As many as blobs are healed at a time, and those
+# that a crash has left to the sweep.
+_ACTOR: Final = "longshore:healing"
+_MOST: Final = 1_000_000
+
 # Bytes without a name that are looked into for one blob.
 _MAX_LEFTOVERS: Final = 20
 
@@ -47,7 +52,7 @@ class Healer:
 
     def __init__(self, metadata: Metadata, store: BlobStore) -> None:
         self._metadata = metadata
-        self._uploads = Uploads(metadata, store)
+        self._uploads = Uploads(metadata, store, _MOST)
 
     async def heal(self, blob: BlobRow, sources: Sequence[NamedSource]) -> str | None:
         """Return the name of the first source that had the bytes; None if none had.
@@ -65,9 +70,9 @@ class Healer:
         return None
 
     async def _take(self, digest: Digest, data: AsyncIterator[bytes]) -> bool:
-        upload = await self._uploads.start(_NOWHERE, None, digest.algorithm)
+        upload = await self._uploads.start(_NOWHERE, _ACTOR, digest.algorithm)
         try:
-            async with self._uploads.hold(_NOWHERE, None, upload.id) as held:
+            async with self._uploads.hold(_NOWHERE, _ACTOR, upload.id) as held:
                 await held.receive(Chunk(data), digest.algorithm)
                 stored = await held.commit(digest)
                 await self._metadata.write(partial(_replace, held, stored))
@@ -78,7 +83,7 @@ class Healer:
         except BaseException:
             # Where the store failed it is gone already.
             with contextlib.suppress(RegistryError):
-                async with self._uploads.hold(_NOWHERE, None, upload.id) as held:
+                async with self._uploads.hold(_NOWHERE, _ACTOR, upload.id) as held:
                     await held.drop()
             raise
         return True
