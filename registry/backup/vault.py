@@ -28,8 +28,10 @@ from storage.blobs import BlobMissing, BlobStoreError
 from storage.digest import Digest, InvalidDigest, RunningDigest
 from storage.objects import Objects
 
+MARK: Final = "longshore-backup.json"
+"""The file that tells that a place is a backup."""
+
 _FORMAT: Final = 1
-_MARK: Final = "longshore-backup.json"
 _MAX_DOCUMENT: Final = 64 * 1024 * 1024
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _SNAPSHOT: Final = re.compile(r"snapshots/(\d{8}T\d{6}\.\d{6}Z)/manifest\.json")
@@ -113,16 +115,16 @@ class Vault:
             if page:
                 raise BackupError(f"{self} is neither empty nor a backup of longshore")
         content = json.dumps({"format": _FORMAT, "key": self.sealing.fingerprint}).encode()
-        await self.objects.put(_MARK, _once(content), len(content))
+        await self.objects.put(MARK, _once(content), len(content))
 
     async def _is_marked(self) -> bool:
         try:
-            mark = json.loads(await _whole(self.objects.read(_MARK)))
+            mark = json.loads(await _whole(self.objects.read(MARK)))
             found, wanted = mark["format"], mark["key"]
         except BlobMissing:
             return False
         except (ValueError, TypeError, KeyError):
-            raise BackupError(f"{self}/{_MARK} is damaged") from None
+            raise BackupError(f"{self}/{MARK} is damaged") from None
         if found != _FORMAT:
             raise BackupError(f"{self} was written by a newer longshore")
         if wanted != self.sealing.fingerprint:

@@ -1,32 +1,26 @@
 """`longshore check`: rows against bytes, both ways."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import click
 from rich.progress import TextColumn
 
 from registry.check import Check, Plan, Report
 from registry.cli.data import opened
-from registry.cli.progress import Bar
 from registry.cli.output import print_table, require, show_size
+from registry.cli.progress import Bar
 from registry.cli.settings import with_settings
+from registry.cli.sources import Sources
 from registry.config import Loaded, Settings
-from registry.healing import Directory, NamedSource
 from registry.holds import UploadHolds
 from registry.installation import grace_of, store_of
 from registry.setting_kinds import SIZE_UNITS, Unfit, parse_quantity
-from registry.upstream import Upstream
-from storage.digest import Digest
-from storage.metadata import damage
-from storage.metadata.engine import Metadata
 
 FOUND: Final = 1
 """The exit code where something was found."""
@@ -35,7 +29,6 @@ NOT_DONE: Final = 2
 """The exit code where the check could not be done."""
 
 _MAX_RATE: Final = 1 << 40
-_URLS: Final = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +38,7 @@ class _Wish:
     settings: Settings
     quick: bool
     repair: bool
-    sources: Sequence[str]
-    user: str | None
-    password: str
+    sources: Sources
     rate: int | None
 
 
@@ -82,13 +73,18 @@ def _rate(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
     "sources",
     multiple=True,
     metavar="URL|DIR",
-    help="Where damaged blobs may be had again: another registry, or a directory with a backup.",
+    help="Where damaged blobs may be had again: another registry, a backup, a directory with blobs.",
 )
 @click.option("--from-user", metavar="NAME", help="Whom to log in as there.")
 @click.option(
     "--from-password-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The file with the password, or an access token.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The key of a sealed backup there.",
 )
 @click.option("--rate", callback=_rate, metavar="SIZE", help="Bytes to read per second at most, as 10MiB.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -100,6 +96,7 @@ def check(
     sources: Sequence[str],
     from_user: str | None,
     from_password_file: Path | None,
+    key_file: Path | None,
     rate: int | None,
     as_json: bool,
 ) -> None:
@@ -110,13 +107,9 @@ def check(
     something was, also if it is repaired now, and 2 when the check could not be done.
     """
     require(repair or not sources, "--from is for --repair")
-    both = (from_user is None) == (from_password_file is None)
-    require(both, "--from-user and --from-password-file go together")
-    places = [each for each in sources if not each.startswith(_URLS)]
-    wrong = next((each for each in places if not Path(each).is_dir()), None)
-    require(wrong is None, f"{wrong} is neither a directory nor an http(s):// URL")
-    password = "" if from_password_file is None else from_password_file.read_text().strip()
-    wish = _Wish(loaded.settings, quick, repair, sources, from_user, password, rate)
+    others = Sources(sources, from_user, from_password_file, key_file)
+    others.check()
+    wish = _Wish(loaded.settings, quick, repair, others, rate)
     report = asyncio.run(_check(wish))
     if as_json:
         click.echo(json.dumps(_document(report), indent=2))
@@ -129,7 +122,7 @@ def check(
 async def _check(wish: _Wish) -> Report:
     settings = wish.settings
     with Bar(TextColumn("{task.percentage:>3.0f} %")) as bar:
-        async with opened(settings) as metadata, _sources(wish, metadata) as sources:
+        async with opened(settings) as metadata, wish.sources.opened(settings, metadata) as sources:
             store = store_of(settings, UploadHolds(metadata))
             await store.prepare()
             plan = Plan(
@@ -142,22 +135,6 @@ async def _check(wish: _Wish) -> Report:
                 removed_kept=grace_of(settings).quarantine,
             )
             return await Check(metadata, store, plan, bar).run()
-
-
-@contextlib.asynccontextmanager
-async def _sources(wish: _Wish, metadata: Metadata) -> AsyncIterator[Sequence[NamedSource]]:
-    async def names(digest: Digest) -> Sequence[str]:
-        return await metadata.lookup(damage.linked_by, digest)
-
-    login = None if wish.user is None else aiohttp.BasicAuth(wish.user, wish.password)
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        found = []
-        for text in wish.sources:
-            if text.startswith(_URLS):
-                found.append(NamedSource(text, Upstream(session, text, names, login)))
-            else:
-                found.append(NamedSource(text, Directory(Path(text))))
-        yield found
 
 
 def _document(report: Report) -> dict[str, Any]:

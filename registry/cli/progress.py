@@ -4,14 +4,23 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 
 class Bar:
     """A bar for each piece of work; see `registry.move.Progress`."""
 
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    def __init__(self, amount: ProgressColumn | None = None) -> None:
+        shown = amount or DownloadColumn()
+        columns = (TextColumn("{task.description}"), BarColumn(), shown, TimeRemainingColumn())
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._task: TaskID | None = None
 

@@ -55,6 +55,24 @@ def test_damage_is_found_fenced_and_healed_from_another_registry(server: Server,
     assert "found: nothing" in server.longshore(*check)
 
 
+@pytest.mark.parametrize("key", ["", "5a" * 32], ids=["plain", "sealed"])
+def test_backup_heals(server: Server, tmp_path: Path, key: str) -> None:
+    image = small_image("backed up")
+    layer = image.blobs[1]
+    with Wire(server.host, "library/app", ADMIN) as wire:
+        wire.push("v1", image)
+    (tmp_path / "key").write_text(key)
+    sealed = ("--key-file", tmp_path / "key") if key else ()
+    server.longshore("backup", tmp_path / "backup", *sealed, "--data", server.data)
+    server.blob_path(layer.digest).unlink()
+    check = ("check", "--data", server.data)
+    healed = server.longshore.run(*check, "--repair", "--from", tmp_path / "backup", *sealed)
+    assert f"healed from {tmp_path / 'backup'}" in healed.stdout.decode()
+    with Wire(server.host, "library/app", ADMIN) as wire:
+        assert wire.blob(layer.digest) == layer.data
+    assert "found: nothing" in server.longshore(*check)
+
+
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
