@@ -33,6 +33,13 @@ WITHIN: Final = {
 ELSEWHERE: Final = {
     "auth.keys.KeyDirectory._read_all": "files of the operator's: tests/auth/test_keys.py",
     "auth.keys._read_key": "a file of the operator's: tests/auth/test_keys.py",
+    "registry.check.Check._read": "bytes that are hashed: tests/registry/test_check.py",
+    "registry.consistency._read": "our own rows: tests/registry/test_check.py",
+    **{
+        f"registry.doubts.{name}": "bytes as they are: tests/registry/test_local.py"
+        for name in ("Doubts._read", "Doubts.read_again", "WatchedReader.read")
+    },
+    "registry.healing._read_file": "bytes that are hashed: tests/registry/test_check.py",
     "registry.images.Images._read": "bytes for registry.image: tests/registry/test_images.py",
     **{
         f"registry.layout.reading.{name}": "archives: tests/registry/layout/test_archive.py"
@@ -41,6 +48,7 @@ ELSEWHERE: Final = {
     "registry.local._BytesReader.read": "bytes as they are: tests/registry/test_interface_blobs.py",
     "registry.setting_layers._read_toml": "a file of the operator's: tests/registry/test_config.py",
     "registry.web.access.Gate._read_token": "for verify: tests/registry/web/test_requests.py",
+    "registry.web.blob.BlobResponse._read_out": "bytes as they are: tests/registry/web/test_oci_blobs.py",
     "registry.web.body.read_body": "bytes as they are: tests/registry/web/test_body.py",
     "registry.web.description.read": "our own openapi.yaml",
     "registry.web.outside.OutsideKeys._read": "for read_jwks: tests/registry/web/test_outside.py",

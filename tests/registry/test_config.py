@@ -317,6 +317,7 @@ WRONG = [
     ("manifest_limit", "1KiB", MANIFEST_WORDS),
     ("manifest_limit", "1GiB", MANIFEST_WORDS),
     ("page_limit", "0", "a whole number from 1 to 10000"),
+    ("scrub_rate", "-1", "a size from 0 to 64GiB, in bytes or such as 512KiB or 4MiB"),
     ("gc_interval", "0", "a duration from 1s to 1h, in seconds or such as 30s, 10m, 12h or 7d"),
     ("gc_grace", "366d", "a duration from 0 to 365d, in seconds or such as 30s, 10m, 12h or 7d"),
     ("gc_quarantine", "-1", "a duration from 0 to 365d, in seconds or such as 30s, 10m, 12h or 7d"),
