@@ -295,6 +295,34 @@ def test_a_large_blob_comes_whole_over_tls(secured: Served, trusting: ssl.SSLCon
     assert secured.ask("GET", f"/v2/team/app/blobs/{blob.digest}", tls=trusting).expect(200).body == blob.data
 
 
+def test_ranges_come_over_tls(secured: Served, trusting: ssl.SSLContext) -> None:
+    blob = Content(OCTETS, noise("tls ranges", 3 * MIB))
+    secured.ask(
+        "POST", f"/v2/team/app/blobs/uploads/?{urlencode({'digest': blob.digest})}", blob.data, tls=trusting
+    ).expect(201)
+    target = f"/v2/team/app/blobs/{blob.digest}"
+    one = secured.ask("GET", target, headers={"Range": f"bytes=7-{2 * MIB}"}, tls=trusting).expect(206)
+    assert one.body == blob.data[7 : 2 * MIB + 1]
+    two = secured.ask("GET", target, headers={"Range": "bytes=0-4,1000000-2999999"}, tls=trusting).expect(206)
+    assert len(two.body) == int(two.headers["Content-Length"])
+    assert blob.data[:5] in two.body
+    assert blob.data[1_000_000:3_000_000] in two.body
+
+
+def test_a_blob_that_is_cut_short_breaks_the_connection_over_tls(
+    tmp_path: Path, tls: Certificate, trusting: ssl.SSLContext
+) -> None:
+    blob = Content(OCTETS, noise("tls cut", 3 * MIB))
+    target = f"/v2/team/app/blobs/uploads/?{urlencode({'digest': blob.digest})}"
+    with serving(tmp_path, auth="off", **tls.settings) as served:
+        served.ask("POST", target, blob.data, tls=trusting).expect(201)
+        [path] = served.data.glob(f"blobs/sha256/*/{blob.digest.partition(':')[2]}*")
+        os.truncate(path, 2 * MIB + 5)
+        with pytest.raises((http.client.IncompleteRead, OSError)):
+            served.ask("GET", f"/v2/team/app/blobs/{blob.digest}", tls=trusting)
+        assert "the file ends at byte" in served.log
+
+
 def test_clients_that_do_not_trust_the_authority_are_told(secured: Served) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         secured.ask("GET", "/healthz", tls=ssl.create_default_context())
