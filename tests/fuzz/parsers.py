@@ -5,10 +5,15 @@ look for inputs that reach further, led by the code that they run through.
 """
 
 import asyncio
+import io
 import ipaddress
 import json
+import os
+import tarfile
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote_from_bytes
 
@@ -25,6 +30,7 @@ from registry import listing
 from registry.errors import RegistryError
 from registry.image import configuration, outline, steps
 from registry.instructions import instruction
+from registry.layout.reading import LayoutError, TarLayout
 from registry.manifest import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parse_manifest
 from registry.names import parse_digest, parse_name, parse_reference, parse_tag
 from registry.web.access import read_login
@@ -243,6 +249,27 @@ def _words(data: bytes) -> object:
     return words
 
 
+def _archive(data: bytes) -> object:
+    descriptor = os.memfd_create("layout")
+    try:
+        os.write(descriptor, data)
+        with closing(TarLayout(Path(f"/proc/self/fd/{descriptor}"))) as layout:
+            assert (layout.size("index.json") or 0) <= len(data)
+    finally:
+        os.close(descriptor)
+    return layout
+
+
+def _packed() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
+        for name in ("index.json", f"blobs/sha512/{128 * 'a'}"):
+            entry = tarfile.TarInfo(name)
+            entry.size = 2
+            file.addfile(entry, io.BytesIO(b"{}"))
+    return buffer.getvalue()
+
+
 def _shown(data: bytes) -> object:
     text = data.decode("utf-8", "replace")
     return instruction(text), plain(text)
@@ -304,6 +331,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     "registry.web.api.requests.version_in": Parser(
         lambda data: version_in(_headed(If_Match=_line(data))), (RegistryError,), (b'"1"', b"*"), '"W/*1 ,'
     ),
+    "registry.layout.reading.TarLayout": Parser(_archive, (LayoutError,), (_packed(),)),
     "registry.web.markdown.render": Parser(
         _html,
         (),
