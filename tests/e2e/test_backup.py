@@ -169,6 +169,7 @@ def test_a_backup_amid_pushes_is_whole(
 
 def require_whole(there: Server, before: Mapping[tuple[str, str], str], home: Path) -> None:
     """Require that every tag pulls with a real client, those that were acknowledged among them."""
+    there.longshore("check", "--data", there.data)
     found = tags_of(there)
     assert found.keys() >= before.keys()
     fixed = {name: digest for name, digest in before.items() if name[1] != "latest"}
