@@ -57,7 +57,7 @@ def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description="Measure longshore, beside other registries and alone.")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3, help="for each workload of small requests")
+    parser.add_argument("--seconds", type=int, default=2, help="for each workload of small requests")
     parser.add_argument("--only", default="", help='words by comma: a workload has one in "suite: workload"')
     chosen = parser.parse_args()
     # An interrupted run ends its servers as well.

@@ -28,7 +28,7 @@ from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Serv
 # MiB
 _LARGE: Final = 512
 _HUGE: Final = 2048
-_OBJECT: Final = 1024
+_OBJECT: Final = 512
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def plain(plan: Plan, suite: Suite) -> None:
 def native_tls(plan: Plan, suite: Suite) -> None:
     """TLS as each of them speaks it."""
     tls = make_certificate(plan.folder / "tls", "127.0.0.1")
-    wanted = (*workloads.SMALL, *workloads.LARGE, *workloads.IMAGES)
+    wanted = (*workloads.SMALL, *workloads.LARGE, *workloads.FEWER_IMAGES)
     kinds = (longshore(), distribution(), olareg())
     _beside(plan, suite, kinds, wanted, lambda kind, folder: kind.running(folder, tls))
 
@@ -55,7 +55,7 @@ def native_tls(plan: Plan, suite: Suite) -> None:
 def nginx(plan: Plan, suite: Suite) -> None:
     """TLS by the nginx of deploy/ in front of each of them."""
     tls = make_certificate(plan.folder / "tls", "127.0.0.1")
-    wanted = (*workloads.SMALL, *workloads.LARGE, *workloads.IMAGES)
+    wanted = (*workloads.SMALL, *workloads.LARGE, *workloads.FEWER_IMAGES)
     kinds = (longshore(), distribution(), olareg())
     _beside(plan, suite, kinds, wanted, lambda kind, folder: kind.behind_nginx(folder, tls))
 
@@ -78,7 +78,7 @@ def busy(plan: Plan, suite: Suite) -> None:
 
 def objects(plan: Plan, suite: Suite) -> None:
     """Blobs on one MinIO, metadata in PostgreSQL; with redirects to the store, and without."""
-    wanted = (*workloads.OBJECTS, *workloads.SMALL, *workloads.HEADS, *workloads.IMAGES)
+    wanted = (*workloads.OBJECTS, *workloads.SMALL, *workloads.HEADS, *workloads.FEWER_IMAGES)
     chosen = plan.chosen(suite, wanted)
     if not chosen:
         return

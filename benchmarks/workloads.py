@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from benchmarks.connection import WrongAnswer
@@ -25,7 +26,6 @@ ACCEPT: Final = {"Accept": MANIFEST_TYPES}
 _GIB: Final = 1024 * MIB
 _TAGS: Final = 100
 _STREAMS: Final = 4
-_IMAGES: Final = 200
 _PULLS: Final = 4
 _SMALL: Final = noise("small", 1000)
 _SMALL_TARGET: Final = f"/v2/{REPOSITORY}/blobs/sha256:{hashlib.sha256(_SMALL).hexdigest()}"
@@ -154,12 +154,12 @@ def _pull_four(bench: Bench) -> Measured:
     return Measured(rate, _STREAMS * bench.kept.size / _GIB)
 
 
-def _push_images(bench: Bench) -> Measured:
+def _push_images(count: int, bench: Bench) -> Measured:
     bench.pushes += 1
-    images = make_images(_IMAGES, f"image-{bench.pushes}")
+    images = make_images(count, f"image-{bench.pushes}")
     os.sync()
     pushed = push_images(bench.through or bench.peer, images)
-    return Measured(_IMAGES / pushed.seconds, _IMAGES)
+    return Measured(count / pushed.seconds, count)
 
 
 def _while_busy(bench: Bench) -> Measured:
@@ -195,7 +195,8 @@ LARGE: Final = (
     Workload("pull, one stream", "MiB/s", _pull_one, "GiB"),
     Workload("pull, four streams", "MiB/s", _pull_four, "GiB"),
 )
-IMAGES: Final = (Workload("push of 200 small images", "images/s", _push_images, "image"),)
+IMAGES: Final = (Workload("push of 200 small images", "images/s", partial(_push_images, 200), "image"),)
+FEWER_IMAGES: Final = (Workload("push of 50 small images", "images/s", partial(_push_images, 50), "image"),)
 BUSY: Final = (
     Workload(
         "manifest while busy, p99",
