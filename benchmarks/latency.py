@@ -31,6 +31,9 @@ RATE: Final = 200
 _CONNECTIONS: Final = 16
 _WARM_UP: Final = 50
 
+# Fewer requests would say nothing.
+_LEAST: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -142,9 +145,9 @@ def _pace(
     loop: asyncio.AbstractEventLoop, due: asyncio.Queue[float | None], rate: int, stop: threading.Event
 ) -> None:
     # In a thread: asyncio's timers are off by up to a millisecond.
-    moment = time.perf_counter()
-    while not stop.is_set():
-        moment += 1 / rate
+    moment, sent = time.perf_counter(), 0
+    while sent < _LEAST or not stop.is_set():
+        moment, sent = moment + 1 / rate, sent + 1
         time.sleep(max(0.0, moment - time.perf_counter()))
         loop.call_soon_threadsafe(due.put_nowait, moment)
     loop.call_soon_threadsafe(due.put_nowait, None)
