@@ -286,7 +286,7 @@ def test_everything_ends_well_and_stays(site: Site) -> None:
         with site.throttle.refusing():
             time.sleep(30)
         storm.wait_for(pushes=3, pulls=3)
-        for mode, seconds in (("fast", 60), ("immediate", 0)):
+        for mode, seconds in (("fast", 20), ("immediate", 0)):
             cluster.postgres.stop(mode)
             time.sleep(seconds)
             cluster.postgres.start()
