@@ -25,7 +25,6 @@ FOR_COMMANDS: Final = {
     "registry.cli.doctor",
     "registry.cli.output",
     "rich",
-    "sqlalchemy.orm",
 }
 
 
