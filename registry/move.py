@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from registry.several import work_on
 from storage.blobs import BlobMissing, BlobReader, BlobStore
-from storage.digest import Digest, RunningDigest
+from storage.digest import Digest, RunningDigest, digest_of
 from storage.metadata import copying
 from storage.metadata.engine import Connection, Metadata
 
@@ -140,10 +140,7 @@ class BlobMove:
                 await staged.discard(None)
                 raise Damaged("the bytes are not what the digest says")
             moved = await staged.commit(digest)
-        back = RunningDigest(digest.algorithm)
-        async for data in content_of(self._target, moved, size):
-            await asyncio.to_thread(back.update, data)
-        if back.digest() != digest:
+        if await digest_of(content_of(self._target, moved, size), digest.algorithm) != digest:
             raise OSError(f"{digest} reads back differently from the new store")
         return moved
 

@@ -4,7 +4,6 @@ Two things are true of an upload at all times. Its row says of its bytes only wh
 changes either of them holds the upload, and has read the row since.
 """
 
-import asyncio
 import contextlib
 import re
 import secrets
@@ -19,7 +18,7 @@ from registry.intake import Intake
 from registry.interface import Chunk
 from registry.names import RepositoryName
 from storage.blobs import BlobStore, BlobStoreError, StagedBlob, StagedBusy, StagedMissing, StoreFull
-from storage.digest import Digest, RunningDigest
+from storage.digest import Digest, RunningDigest, digest_of
 from storage.metadata import uploads
 from storage.metadata.blobs import StoredBlob
 from storage.metadata.engine import Connection, Metadata, MetadataFull
@@ -256,10 +255,7 @@ class HeldUpload:
         known = self.upload.digest
         if known is not None and known.algorithm == algorithm:
             return known
-        running = RunningDigest(algorithm)
-        async for data in self._staged.read():
-            await asyncio.to_thread(running.update, data)
-        return running.digest()
+        return await digest_of(self._staged.read(), algorithm)
 
 
 class RunningDigests:

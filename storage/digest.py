@@ -1,7 +1,9 @@
 """Digests: the address of bytes (OCI image specification, "Digests")."""
 
+import asyncio
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from typing import Final, Self
 
 DEFAULT_ALGORITHM: Final = "sha256"
@@ -75,6 +77,14 @@ class RunningDigest:
     def digest(self) -> Digest:
         """Return the digest of all bytes so far; more may follow."""
         return Digest(f"{self.algorithm}:{self._hash.hexdigest()}")
+
+
+async def digest_of(data: AsyncIterator[bytes], algorithm: str = DEFAULT_ALGORITHM) -> Digest:
+    """Return the digest of all that `data` yields; it is hashed in threads."""
+    running = RunningDigest(algorithm)
+    async for piece in data:
+        await asyncio.to_thread(running.update, piece)
+    return running.digest()
 
 
 def check_algorithm(name: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from storage.blobs import BlobMissing, BlobStoreError, BlobTooLarge, StagedMissing, StoreUnavailable
-from storage.digest import Digest, RunningDigest
+from storage.digest import Digest, digest_of
 from storage.s3_client import Body, Multipart, S3Client
 from storage.s3_memory import Budget
 from storage.s3_parts import MAX_PARTS, PartPlan, UploadState
@@ -337,10 +337,8 @@ class S3Upload:
             return None
 
     async def _verify(self, key: str, digest: Digest) -> None:
-        running = RunningDigest(digest.algorithm)
-        async for data in read_object(self._client, key, 0, self._size):
-            await asyncio.to_thread(running.update, data)
-        if running.digest() != digest:
+        data = read_object(self._client, key, 0, self._size)
+        if await digest_of(data, digest.algorithm) != digest:
             raise StagedMissing("the parts of the upload became another blob")
 
     async def _delete(self, keys: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """Reading all of a backup, to find out whether it could be restored."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +9,7 @@ from registry.backup.vault import BackupError, Vault
 from registry.move import AT_ONCE, Progress
 from registry.several import work_on
 from storage.blobs import BlobMissing
-from storage.digest import Digest, RunningDigest
+from storage.digest import Digest, digest_of
 
 
 @dataclass(slots=True)
@@ -56,10 +55,8 @@ async def _each(wanted: Mapping[Digest, int]) -> AsyncIterator[tuple[Digest, int
 
 async def _verify_blob(vault: Vault, found: Verified, progress: Progress, blob: tuple[Digest, int]) -> None:
     digest, size = blob
-    running = RunningDigest(digest.algorithm)
     try:
-        async for piece in vault.read(vault.sealing.blob(digest)):
-            await asyncio.to_thread(running.update, piece)
+        read = await digest_of(vault.read(vault.sealing.blob(digest)), digest.algorithm)
     except BlobMissing:
         found.wrong[digest] = "missing"
     except SealBroken as error:
@@ -67,7 +64,7 @@ async def _verify_blob(vault: Vault, found: Verified, progress: Progress, blob: 
     except OSError as error:
         found.wrong[digest] = f"cannot be read: {error.strerror or error}"
     else:
-        if running.digest() == digest:
+        if read == digest:
             found.blobs += 1
             found.size += size
         else:
