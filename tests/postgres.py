@@ -16,7 +16,6 @@ from typing import Any, Final
 import asyncpg
 import pytest
 from sqlalchemy import Connection
-from sqlalchemy.util import await_only
 
 from storage.metadata.postgresql import make_engine
 
@@ -123,12 +122,9 @@ def aside(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def connected(dsn: str) -> Iterator[Connection]:
     """Connect, where synchronous statements can wait for the driver (in a greenlet of SQLAlchemy's)."""
     engine = make_engine(dsn, 1, 30)
-    connection = await_only(engine.connect())
-    synchronous = connection.sync_connection
-    assert synchronous is not None
-    yield synchronous
-    await_only(connection.close())
-    await_only(engine.dispose())
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def _run(program: str, *words: str | Path) -> None:

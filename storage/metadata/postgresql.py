@@ -5,6 +5,9 @@
 - `write` is SERIALIZABLE: query functions may rely on what they read in their transaction, as they do on
   SQLite, which has one writer. Where two contend, PostgreSQL ends one of them, and it is run again.
 
+SQLAlchemy's dialect for asyncpg waits for the driver wherever it runs within `greenlet_spawn`. The classes of
+`sqlalchemy.ext.asyncio` are not needed for that: they would bring the ORM, and hop for each step of a query.
+
 A server that is away is waited for some seconds, so that its restart is a pause and no failure. A write whose
 COMMIT was under way when the connection broke is never run again: it may have happened.
 """
@@ -17,10 +20,10 @@ from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from storage.metadata.engine import MetadataFull, MetadataUnavailable
 from storage.threads import see_through
@@ -71,19 +74,23 @@ class PostgresMetadata:
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run a point read; it sees everything that was committed before the call."""
-        return await self._persist(partial(_run, self._lookups, lambda db: query(db, *args, **kwargs)))
+        return await self._persist(
+            partial(greenlet_spawn, _run, self._lookups, lambda db: query(db, *args, **kwargs))
+        )
 
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run a longer read in one snapshot."""
-        return await self._persist(partial(_run, self._reads, lambda db: query(db, *args, **kwargs)))
+        return await self._persist(
+            partial(greenlet_spawn, _run, self._reads, lambda db: query(db, *args, **kwargs))
+        )
 
     async def write(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run `query` in a transaction; when this returns, the server has made its effect durable."""
-        attempt = partial(_commit, self._writes, lambda db: query(db, *args, **kwargs))
+        attempt = partial(greenlet_spawn, _commit, self._writes, lambda db: query(db, *args, **kwargs))
         return await see_through(asyncio.ensure_future(self._persist(attempt)))
 
     def version(self) -> int | None:
@@ -92,7 +99,7 @@ class PostgresMetadata:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._engine.dispose()
+        await greenlet_spawn(self._engine.dispose)
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try until it works, until another try cannot help, or until patience ends."""
@@ -116,8 +123,8 @@ class PostgresMetadata:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def make_engine(dsn: str, pool_size: int, statement_timeout: float) -> AsyncEngine:
-    """Return an engine for the current event loop; it connects when it is first used."""
+def make_engine(dsn: str, pool_size: int, statement_timeout: float) -> Engine:
+    """Return an engine for the current event loop, to be used within `greenlet_spawn`."""
     milliseconds = str(int(statement_timeout * 1000))
 
     async def connect() -> Any:
@@ -134,9 +141,9 @@ def make_engine(dsn: str, pool_size: int, statement_timeout: float) -> AsyncEngi
             },
         )
 
-    return create_async_engine(
+    return create_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        connect_args={"async_creator_fn": connect},
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_POOL_SECONDS,
@@ -155,7 +162,7 @@ async def migrate_postgres(dsn: str) -> None:
     try:
         for left in reversed(range(_MIGRATION_TRIES)):
             try:
-                await _migrate_once(engine)
+                await greenlet_spawn(_migrate_once, engine)
             except Exception as error:
                 fault = _fault_of(error)
                 if not left or fault not in (_Fault.AWAY, _Fault.CONTENDED, _Fault.LOCKED):
@@ -164,30 +171,30 @@ async def migrate_postgres(dsn: str) -> None:
             else:
                 return
     finally:
-        await engine.dispose()
+        await greenlet_spawn(engine.dispose)
 
 
-async def _migrate_once(engine: AsyncEngine) -> None:
+def _migrate_once(engine: Engine) -> None:
     # Not at the top: Alembic takes megabytes, and those who serve requests never migrate.
     from storage.metadata.migrate import migrate  # noqa: PLC0415 - as above
 
-    async with engine.begin() as db:
+    with engine.begin() as db:
         # The lock ends with the transaction. Whoever comes second finds nothing left to do.
-        await db.execute(text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_MIGRATION_LOCK))
-        await db.execute(text(f"SET LOCAL lock_timeout = {_MIGRATION_LOCK_TIMEOUT}"))
-        await db.run_sync(migrate)
+        db.execute(text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_MIGRATION_LOCK))
+        db.execute(text(f"SET LOCAL lock_timeout = {_MIGRATION_LOCK_TIMEOUT}"))
+        migrate(db)
 
 
-async def _run(engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
-    async with engine.connect() as db:
-        return await db.run_sync(query)
+def _run(engine: Engine, query: Callable[[Connection], T]) -> T:
+    with engine.connect() as db:
+        return query(db)
 
 
-async def _commit(engine: AsyncEngine, query: Callable[[Connection], T]) -> T:
-    async with engine.connect() as db:
-        result = await db.run_sync(query)
+def _commit(engine: Engine, query: Callable[[Connection], T]) -> T:
+    with engine.connect() as db:
+        result = query(db)
         try:
-            await db.commit()
+            db.commit()
         except Exception as error:
             if _fault_of(error) is _Fault.AWAY:
                 raise MetadataUnavailable("the connection broke at the end of a write") from error

@@ -25,6 +25,7 @@ FOR_COMMANDS: Final = {
     "registry.cli.doctor",
     "registry.cli.output",
     "rich",
+    "sqlalchemy.orm",
 }
 
 
