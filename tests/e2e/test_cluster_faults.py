@@ -10,6 +10,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -144,6 +145,8 @@ class Storm:
     acknowledged: dict[str, Image] = field(default_factory=dict)
     pulls: int = 0
     failures: list[str] = field(default_factory=list)
+    _ended: Counter[int] = field(default_factory=Counter)
+    """What each client has done, whether it ended well or not."""
     _over: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -161,13 +164,17 @@ class Storm:
                 loop.result()
 
     def wait_for(self, pushes: int, pulls: int) -> None:
-        """Return when so many more of each have ended well."""
-        before = len(self.acknowledged), self.pulls
+        """Return when so many more of each have ended well, and what each client was about has ended.
+
+        Else the next fault would meet a client that has used up its patience with the last one.
+        """
+        before, ended = (len(self.acknowledged), self.pulls), self._ended.copy()
 
         def done() -> bool:
-            return len(self.acknowledged) >= before[0] + pushes and self.pulls >= before[1] + pulls
+            enough = len(self.acknowledged) >= before[0] + pushes and self.pulls >= before[1] + pulls
+            return enough and all(self._ended[client] > ended[client] for client in ended)
 
-        wait_until(lambda: done() or bool(self.failures), "clients go on", 120)
+        wait_until(lambda: done() or bool(self.failures), "clients go on", 180)
         assert not self.failures, self.failures
 
     def _push_in_a_loop(self, worker: int) -> None:
@@ -219,6 +226,12 @@ class Storm:
 
     def _persist(self, what: str, work: Callable[[], None]) -> bool:
         """Try as often as a patient client; note a failure that stays, with all that was said."""
+        try:
+            return self._try_often(what, work)
+        finally:
+            self._ended[threading.get_ident()] += 1
+
+    def _try_often(self, what: str, work: Callable[[], None]) -> bool:
         said = []
         for pause in (*PAUSES, None):
             try:
@@ -286,8 +299,9 @@ def test_everything_ends_well_and_stays(site: Site) -> None:
         with site.throttle.refusing():
             time.sleep(30)
         storm.wait_for(pushes=3, pulls=3)
-        for mode in ("fast", "immediate"):
+        for mode, seconds in (("fast", 60), ("immediate", 0)):
             cluster.postgres.stop(mode)
+            time.sleep(seconds)
             cluster.postgres.start()
             storm.wait_for(pushes=3, pulls=3)
         for node in cluster.nodes:

@@ -68,7 +68,11 @@ class Wire:
         self.repository = repository
         self._connection = connection or HTTPConnection(host, timeout=WIRE_SECONDS)
         self._authorization: str | None = None
-        self._authorization = self._authorize(account)
+        try:
+            self._authorization = self._authorize(account)
+        except BaseException:
+            self.close()  # nobody else will
+            raise
 
     def __enter__(self) -> Self:
         return self
