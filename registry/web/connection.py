@@ -132,8 +132,8 @@ class Connection(RequestHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - aiohttp's signature
         """End it, when the request that runs is answered.
 
-        aiohttp would give the next request `timeout` seconds on a connection that was accepted so late that it
-        was not yet waiting for one when all were told to close.
+        aiohttp would give the next request `timeout` seconds on a connection that was accepted so late that
+        it was not yet waiting for one when all were told to close.
         """
         if self._waiter is not None and not self._messages:
             self._waiter.cancel()
