@@ -1,5 +1,6 @@
-"""Servers that tests of several folders use: one for each test process, started when first asked for."""
+"""Servers that tests of several folders use, one for each test process; and what holds for all modules."""
 
+import gc
 from collections.abc import Iterator
 from functools import partial
 
@@ -9,6 +10,13 @@ from storage.metadata.postgresql import migrate_postgres
 from tests.e2e.process import running
 from tests.postgres import PostgresServer, aside, running_postgres
 from tests.storage.servers import S3Server, credentials
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """What a module leaves open is told of there, not in the tests that come after it in the same process."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -170,9 +170,10 @@ async def test_followers_are_bounded(stores: Stores, reader: Identity) -> None:
 
 async def test_following_ends_after_its_time(stores: Stores, reader: Identity) -> None:
     watch = Watch(stores.metadata, interval=3600, lifetime=0.05)
-    async with asyncio.timeout(20):
-        kinds = [type(event) async for event in watch.follow(reader, APP)]
-    assert kinds[0] is UploadsUnderWay
+    async with asyncio.timeout(20):  # far less than the hour after which there is more to tell
+        told = [event async for event in watch.follow(reader, APP)]
+    # Of the first look at most: nothing, where that took longer than the time.
+    assert [type(event) for event in told] in ([UploadsUnderWay, BlobLanded], [])
 
 
 async def test_following_ends_with_the_right_to_see(stores: Stores, reader: Identity, watch: Watch) -> None:
