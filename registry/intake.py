@@ -11,6 +11,9 @@ from storage.digest import Digest, RunningDigest
 # one being stored and one being collected.
 _BATCH: Final = 1024 * 1024
 
+# What is hashed sooner than a thread takes it over.
+_SMALL: Final = 64 * 1024
+
 Checkpoint = Callable[[int, Digest | None, str | None], Awaitable[None]]
 """(bytes that are durable now, their digest if all were hashed, the store's state) → None."""
 
@@ -72,6 +75,9 @@ class Intake:
         running, self.running = self.running, None
         if running is None:
             await self._staged.write(batch)
+        elif len(batch) <= _SMALL:
+            await self._staged.write(batch)
+            running.update(batch)
         else:
             await asyncio.gather(self._staged.write(batch), asyncio.to_thread(running.update, batch))
         self.offset += len(batch)

@@ -4,9 +4,10 @@
     ├── blobs/<algorithm>/<first two hexadecimal digits>/<hex>.<key>   committed, never changed
     └── uploads/<key>                                                  being written
 
-Both are on one file system, so a commit is a rename. Bytes are synced before the rename and the directory
-after it: a blob that has its final name is whole, whatever happens. An upload is held by `flock` on its
-file, which the kernel gives back when a process dies.
+Both are on one file system, so a commit is a rename; then the bytes are synced, and the directory. In this
+order a journal is written once for all of them. After a loss of power a file may have its final name and lack
+bytes: no row names it then. An upload is held by `flock` on its file, which the kernel gives back when a
+process dies.
 
 Two uploads of the same bytes make two files: who removes one of them, because no row names it, can never
 remove what another has just written. Without a key are those that an earlier version has written.
@@ -47,6 +48,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _READ_SIZE: Final = 1024 * 1024
+
+# Bytes that are handed to a thread together with the sync after them. Larger ones go at once: they are
+# written while the next ones arrive.
+_SMALL: Final = 64 * 1024
 
 # A crash costs at most this much of an upload. More often would only wait for the disk.
 _CHECKPOINT: Final = 64 * 1024 * 1024
@@ -160,29 +165,45 @@ class _StagedFile:
         self._store = store
         self._path = path
         self._fd = fd
+        self._pending = b""
         self.checkpoint_length: int | None = _CHECKPOINT
 
     async def resume(self, offset: int, state: str | None) -> None:
-        await self._store.run(_truncate, self._fd, offset)
+        self._pending = b""
+        # To look costs less than a thread; to cut may wait for the disk.
+        if os.fstat(self._fd).st_size == offset:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+        else:
+            await self._store.run(_truncate, self._fd, offset)
 
     async def write(self, data: bytes) -> None:
-        await self._store.run(write_all, self._fd, data)
+        data = self._take_pending() + data
+        if len(data) <= _SMALL:
+            self._pending = data
+        else:
+            await self._store.run(write_all, self._fd, data)
 
     async def sync(self) -> None:
-        await self._store.run(os.fdatasync, self._fd)
+        await self._store.run(_write_and_sync, self._fd, self._take_pending())
 
     async def read(self) -> AsyncIterator[bytes]:
+        await self._store.run(write_all, self._fd, self._take_pending())
         async with aiofiles.open(self._path, "rb") as file:
             while chunk := await file.read(_READ_SIZE):
                 yield chunk
 
     async def commit(self, digest: Digest) -> str:
         location = f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}.{self._path.name}"
-        await self._store.run(_publish, self._fd, self._path, self._store.blobs / location)
+        blob, data = self._store.blobs / location, self._take_pending()
+        await self._store.run(_publish, self._fd, data, self._path, blob)
         return location
 
     async def discard(self, state: str | None, *, thorough: bool = False) -> None:
         await self._store.run(self._path.unlink, missing_ok=True)
+
+    def _take_pending(self) -> bytes:
+        data, self._pending = self._pending, b""
+        return data
 
 
 class _FileReader:
@@ -263,10 +284,20 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _publish(fd: int, staged: Path, blob: Path) -> None:
+def _write_and_sync(fd: int, data: bytes) -> None:
+    write_all(fd, data)
     os.fdatasync(fd)
+
+
+def _publish(fd: int, data: bytes, staged: Path, blob: Path) -> None:
+    write_all(fd, data)
     staged.replace(blob)
-    sync_directory(blob.parent)
+    try:
+        os.fdatasync(fd)
+        sync_directory(blob.parent)
+    except BaseException:
+        blob.replace(staged)  # for the upload to be gone on with, or dropped
+        raise
 
 
 def _make_directories(blobs: Path, uploads: Path) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, case, delete, exists, null, select
 
 from storage.digest import Digest
 from storage.metadata import damage, removed
-from storage.metadata.engine import insert
+from storage.metadata.engine import Upsert
 from storage.metadata.repositories import Viewer, id_of, lacks, portions, visible_to
 from storage.metadata.schema import Instant, blob_links, blobs, manifest_references, repositories
 
@@ -70,18 +70,33 @@ def find_anywhere(db: Connection, digest: Digest, viewer: Viewer) -> StoredBlob 
 _REPLACED_KEPT: Final = timedelta(hours=1)
 
 
+_IN_PLACE: Final = select(blobs.c.size, blobs.c.location, blobs.c.damaged_at).where(
+    blobs.c.digest == bindparam("digest")
+)
+_ADD: Final = Upsert(
+    blobs,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["digest"],
+        set_={
+            "size": new.excluded.size,
+            "location": new.excluded.location,
+            "verified_at": new.excluded.verified_at,
+            "unused_since": None,
+            "damaged_at": None,
+        },
+    ),
+)
+
+
 def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
     """Say where the bytes are, which are verified.
 
     A later location of the same bytes takes the place of an earlier one, whose bytes may be damaged and are
     on their way out.
     """
-    columns = (blobs.c.size, blobs.c.location, blobs.c.damaged_at)
-    earlier = db.execute(select(*columns).where(blobs.c.digest == blob.digest)).first()
+    earlier = db.execute(_IN_PLACE, {"digest": blob.digest}).first()
     values = {"size": blob.size, "location": blob.location, "verified_at": now}
-    new = insert(db, blobs).values(digest=blob.digest, created_at=now, **values)
-    again = {**values, "unused_since": None, "damaged_at": None}
-    db.execute(new.on_conflict_do_update(index_elements=["digest"], set_=again))
+    _ADD.run(db, {"digest": blob.digest, "created_at": now, **values})
     if earlier is not None and earlier.location != blob.location:
         due_at = now + _REPLACED_KEPT
         reason = removed.Reason.REPLACED if earlier.damaged_at is None else removed.Reason.DAMAGED
@@ -93,13 +108,23 @@ def location_of(db: Connection, digest: Digest) -> str | None:
     return db.execute(select(blobs.c.location).where(blobs.c.digest == digest)).scalar()
 
 
+_LINK: Final = Upsert(
+    blob_links,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["repository_id", "digest"], set_={"linked_at": new.excluded.linked_at}
+    ),
+)
+_IN_USE: Final = (
+    update(blobs)
+    .where(blobs.c.digest == bindparam("this"), blobs.c.unused_since.is_not(None))
+    .values(unused_since=None)
+)
+
+
 def link(db: Connection, repository_id: int, digest: Digest, *, now: datetime) -> None:
     """Let the repository serve the blob; from now on it is in use, or about to be."""
-    new = insert(db, blob_links).values(repository_id=repository_id, digest=digest, linked_at=now)
-    key = ["repository_id", "digest"]
-    db.execute(new.on_conflict_do_update(index_elements=key, set_={"linked_at": now}))
-    unused = (blobs.c.digest == digest, blobs.c.unused_since.is_not(None))
-    db.execute(update(blobs).where(*unused).values(unused_since=None))
+    _LINK.run(db, {"repository_id": repository_id, "digest": digest, "linked_at": now})
+    db.execute(_IN_USE, {"this": digest})
 
 
 def renew(db: Connection, repository: str, digest: Digest, *, now: datetime) -> bool:

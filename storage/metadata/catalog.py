@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from storage.metadata import cards, documents, order
 from storage.metadata.cards import Card
@@ -112,12 +113,15 @@ def describe(
     documents.refresh(db, repository_id)
 
 
+_NOTE_PUSH: Final = update(repositories).where(_C.id == bindparam("this"))
+
+
 def note_push(db: Connection, repository_id: int, kind: str | None, *, now: datetime) -> None:
     """Say that something was tagged, and what kind of thing; None leaves the kind as it was."""
     values: dict[str, object] = {"last_pushed_at": now}
     if kind is not None:
         values["kind"] = kind
-    db.execute(update(repositories).where(_C.id == repository_id).values(**values))
+    db.execute(_NOTE_PUSH, {"this": repository_id, **values})
 
 
 def browse(

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from storage.digest import Digest
+from storage.metadata.repositories import portions
 from storage.metadata.schema import blob_links, blobs, manifest_references, repositories
-
-# A statement has room for some tens of thousands of parameters.
-_IN_LIMIT: Final = 1000
 
 # Repositories that are told of a blob.
 _MAX_NAMES: Final = 5
@@ -101,12 +99,16 @@ def count(db: Connection) -> int:
     return db.execute(select(func.count()).select_from(blobs).where(_IS_DAMAGED)).scalar_one()
 
 
+_AMONG: Final = select(blobs.c.digest).where(
+    blobs.c.digest.in_(bindparam("some", expanding=True)), _IS_DAMAGED
+)
+
+
 def among(db: Connection, digests: Iterable[str]) -> set[str]:
     """Return those digests whose blobs are damaged."""
-    wanted, found = list(digests), set[str]()
-    for start in range(0, len(wanted), _IN_LIMIT):
-        some = blobs.c.digest.in_(wanted[start : start + _IN_LIMIT])
-        found.update(db.execute(select(blobs.c.digest).where(some, _IS_DAMAGED)).scalars())
+    found = set[str]()
+    for some in portions(digests):
+        found.update(db.execute(_AMONG, {"some": some}).scalars())
     return found
 
 

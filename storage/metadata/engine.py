@@ -4,10 +4,10 @@ A query function is an ordinary synchronous function that takes a SQLAlchemy `Co
 run over SQLite (`storage.metadata.sqlite`) and PostgreSQL (`storage.metadata.postgresql`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Executable
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -19,6 +19,7 @@ __all__ = [
     "MetadataFull",
     "MetadataReadOnly",
     "MetadataUnavailable",
+    "Upsert",
     "insert",
 ]
 
@@ -82,3 +83,18 @@ def insert(db: Connection, table: Table) -> PostgresInsert:
     if db.dialect.name == "sqlite":
         return cast(PostgresInsert, sqlite_insert(table))
     return postgres_insert(table)
+
+
+class Upsert:
+    """An INSERT with what it does on a conflict, for a statement that every push runs.
+
+    Built once for each dialect: building costs more than a run. Values come with each run.
+    """
+
+    def __init__(self, table: Table, complete: Callable[[PostgresInsert], Executable]) -> None:
+        self._sqlite = complete(cast(PostgresInsert, sqlite_insert(table)))
+        self._postgresql = complete(postgres_insert(table))
+
+    def run(self, db: Connection, *rows: Mapping[str, object]) -> None:
+        """Insert the rows, each as values by column."""
+        db.execute(self._sqlite if db.dialect.name == "sqlite" else self._postgresql, rows)

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Row, Select, and_, bindparam, delete,
 
 from storage.digest import Digest
 from storage.metadata import blobs
-from storage.metadata.engine import insert
+from storage.metadata.engine import Upsert
 from storage.metadata.repositories import id_of, lacks, portions
 from storage.metadata.schema import manifest_references, manifests, repositories, tags
 
@@ -91,6 +91,20 @@ def _found(row: Row[*tuple[Any, ...]], deprecations: Sequence[str | None]) -> St
     return StoredManifest(Digest(digest), media_type, size, warning=warning, renewed_at=last)
 
 
+_PUT: Final = Upsert(
+    manifests,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["repository_id", "digest"],
+        set_={
+            "media_type": new.excluded.media_type,
+            "pushed_at": new.excluded.pushed_at,
+            "pushed_by": new.excluded.pushed_by,
+        },
+    ),
+)
+_REFER: Final = Upsert(manifest_references, lambda new: new.on_conflict_do_nothing())
+
+
 def put(
     db: Connection,
     repository_id: int,
@@ -103,26 +117,25 @@ def put(
 ) -> None:
     """Keep a manifest; when it is there already, the media type of this push counts."""
     annotations = json.dumps(dict(manifest.annotations)) if manifest.annotations else None
-    new = insert(db, manifests).values(
-        repository_id=repository_id,
-        digest=manifest.digest,
-        media_type=manifest.media_type,
-        size=manifest.size,
-        subject=manifest.subject,
-        artifact_type=manifest.artifact_type,
-        annotations=annotations,
-        pushed_at=now,
-        pushed_by=by,
-        content=content,
+    key = {"repository_id": repository_id, "digest": manifest.digest}
+    _PUT.run(
+        db,
+        {
+            **key,
+            "media_type": manifest.media_type,
+            "size": manifest.size,
+            "subject": manifest.subject,
+            "artifact_type": manifest.artifact_type,
+            "annotations": annotations,
+            "pushed_at": now,
+            "pushed_by": by,
+            "content": content,
+        },
     )
-    again = {"media_type": manifest.media_type, "pushed_at": now, "pushed_by": by}
-    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "digest"], set_=again))
     named = {("blob", target) for target in references.blobs}
     named |= {("manifest", target) for target in references.manifests}
     if named:
-        key = {"repository_id": repository_id, "digest": manifest.digest}
-        rows = [{**key, "kind": kind, "target": target} for kind, target in sorted(named)]
-        db.execute(insert(db, manifest_references).on_conflict_do_nothing(), rows)
+        _REFER.run(db, *({**key, "kind": kind, "target": target} for kind, target in sorted(named)))
 
 
 def missing(db: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:

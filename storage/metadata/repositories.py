@@ -212,14 +212,16 @@ def id_of(name: str) -> ScalarSelect[int]:
     return select(repositories.c.id).where(repositories.c.name == name).scalar_subquery()
 
 
+_BY_NAME: Final = select(repositories.c.id).where(repositories.c.name == bindparam("name"))
+
+
 def ensure(db: Connection, name: str, *, public: bool, make_namespace: bool, now: datetime) -> int:
     """Return the id of the repository `name`, made now if it is not there; no former name stays one.
 
     Raises:
         NamespaceMissing: its namespace is not there and `make_namespace` is false.
     """
-    by_name = select(repositories.c.id).where(repositories.c.name == name)
-    found: int | None = db.execute(by_name).scalar()
+    found: int | None = db.execute(_BY_NAME, {"name": name}).scalar()
     if found is not None:
         return found
     namespace_id = ensure_namespace(db, namespace_of(name), make=make_namespace, now=now)
@@ -227,7 +229,7 @@ def ensure(db: Connection, name: str, *, public: bool, make_namespace: bool, now
         namespace_id=namespace_id, name=name, is_public=public, created_at=now
     )
     db.execute(new.on_conflict_do_nothing(index_elements=["name"]))
-    made: int = db.execute(by_name).scalar_one()
+    made: int = db.execute(_BY_NAME, {"name": name}).scalar_one()
     db.execute(delete(repository_aliases).where(repository_aliases.c.name == name))
     documents.refresh(db, made)
     return made
@@ -387,15 +389,21 @@ def namespace_of(name: str) -> str:
     return name.partition("/")[0]
 
 
+_PRESENT: Final = {
+    content: select(content.c.digest).where(
+        content.c.repository_id == bindparam("repository_id"),
+        content.c.digest.in_(bindparam("some", expanding=True)),
+    )
+    for content in (blob_links, manifests)
+}
+
+
 def lacks(db: Connection, repository_id: int, content: Table, digests: Iterable[Digest]) -> list[Digest]:
     """Return those digests that the repository has no row for in `content` (blob links or manifests)."""
     wanted = list(dict.fromkeys(digests))
     found: set[str] = set()
     for some in portions(wanted):
-        statement = select(content.c.digest).where(
-            content.c.repository_id == repository_id, content.c.digest.in_(some)
-        )
-        found.update(db.execute(statement).scalars())
+        found.update(db.execute(_PRESENT[content], {"repository_id": repository_id, "some": some}).scalars())
     return [digest for digest in wanted if digest not in found]
 
 

@@ -97,11 +97,8 @@ class SqliteMetadata:
 
     def version(self) -> int | None:
         """Return what SQLite counts of others' commits: the connection of lookups itself never writes."""
-        driver = self._lookups.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            return None
         try:
-            number: int = driver.execute("PRAGMA data_version").fetchone()[0]
+            number: int = driver_of(self._lookups).execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:
             return None
         return number
@@ -126,17 +123,19 @@ class _Job:
 
     def attempt(self, db: Connection) -> None:
         """Run under a savepoint, so that a failure here leaves the group's other writes alone."""
-        savepoint = db.begin_nested()
+        # SQLAlchemy's own savepoints cost as much as three statements.
+        driver = driver_of(db)
+        driver.execute("SAVEPOINT job")
         try:
             self.result = self.run(db)
-            savepoint.commit()
         except Exception as error:
             # A full or broken disk makes SQLite roll the whole transaction back, the group's earlier writes
             # included: then none of them may be called done.
-            if not in_transaction(db):
+            if not driver.in_transaction:
                 raise
-            savepoint.rollback()
+            driver.execute("ROLLBACK TO job")
             self.error = error
+        driver.execute("RELEASE job")
 
     def settle(self) -> None:
         """Tell the asker, now that the transaction is committed."""
@@ -237,14 +236,14 @@ def open_sqlite(path: Path, *, begin: str | None, pool_size: int = 0) -> Engine:
 
 def _translated(error: Exception) -> Exception:
     """Return what a failure of the database itself is called here; every other error is the query's own."""
-    if not isinstance(error, OperationalError):
+    driver = error.orig if isinstance(error, OperationalError) else error
+    if not isinstance(driver, sqlite3.OperationalError):
         return error
     # The low byte is the primary code (https://sqlite.org/rescode.html); the rest says more exactly where.
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-    kind = _KINDS.get(code)
+    kind = _KINDS.get(getattr(driver, "sqlite_errorcode", 0) & 0xFF)
     if kind is None:
         return error
-    translated = kind(str(error.orig))
+    translated = kind(str(driver))
     translated.__cause__ = error
     return translated
 
@@ -262,7 +261,9 @@ def _use_wal(cursor: DBAPICursor) -> None:
             time.sleep(0.01)
 
 
-def in_transaction(db: Connection) -> bool:
-    """Tell whether SQLite itself still has the transaction open."""
+def driver_of(db: Connection) -> sqlite3.Connection:
+    """Return the connection as Python's own driver has it."""
     driver = db.connection.driver_connection
-    return isinstance(driver, sqlite3.Connection) and driver.in_transaction
+    if not isinstance(driver, sqlite3.Connection):
+        raise TypeError("not a connection to SQLite")
+    return driver

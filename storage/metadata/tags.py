@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from storage.digest import Digest
 from storage.metadata import manifests
-from storage.metadata.engine import insert
+from storage.metadata.engine import Upsert
 from storage.metadata.repositories import id_of
 from storage.metadata.schema import tags
 
@@ -19,6 +20,22 @@ def digest_of(db: Connection, repository: str, name: str) -> Digest | None:
     return None if digest is None else Digest(digest)
 
 
+_MEANT: Final = select(tags.c.digest).where(
+    tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("name")
+)
+_PUT: Final = Upsert(
+    tags,
+    lambda new: new.on_conflict_do_update(
+        index_elements=["repository_id", "name"],
+        set_={
+            "digest": new.excluded.digest,
+            "tagged_at": new.excluded.tagged_at,
+            "tagged_by": new.excluded.tagged_by,
+        },
+    ),
+)
+
+
 def put(
     db: Connection, repository_id: int, name: str, digest: Digest, *, by: str | None, now: datetime
 ) -> None:
@@ -26,13 +43,11 @@ def put(
 
     What it meant before, and is maybe tagged no more, is kept for a while.
     """
-    earlier = select(tags.c.digest).where(tags.c.repository_id == repository_id, tags.c.name == name)
-    meant = db.execute(earlier).scalar()
+    key = {"repository_id": repository_id, "name": name}
+    meant = db.execute(_MEANT, key).scalar()
     if meant is not None and meant != digest:
         manifests.renew(db, repository_id, [meant], now=now)
-    value = {"digest": digest, "tagged_at": now, "tagged_by": by}
-    new = insert(db, tags).values(repository_id=repository_id, name=name, **value)
-    db.execute(new.on_conflict_do_update(index_elements=["repository_id", "name"], set_=value))
+    _PUT.run(db, {**key, "digest": digest, "tagged_at": now, "tagged_by": by})
 
 
 def names(db: Connection, repository: str, *, last: str, limit: int) -> Sequence[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from storage.digest import Digest
 from storage.metadata.leases import CLOCK_ERROR
@@ -29,20 +29,28 @@ class StoredUpload:
     """What the store needs to go on after those bytes, in its own words."""
 
 
+# Statements of every push are built once: that costs more than a run.
+_ADD: Final = uploads.insert()
+_HELD: Final = (uploads.c.id == bindparam("this"), uploads.c.offset == bindparam("since"))
+_ADVANCE: Final = update(uploads).where(*_HELD)
+_FINISH: Final = delete(uploads).where(*_HELD)
+
+
 def add(db: Connection, upload: StoredUpload, *, now: datetime) -> None:
     """Begin an upload."""
     db.execute(
-        uploads.insert().values(
-            id=upload.id,
-            repository=upload.repository,
-            actor=upload.actor,
-            algorithm=upload.algorithm,
-            offset=upload.offset,
-            digest=upload.digest,
-            state=upload.state,
-            started_at=now,
-            touched_at=now,
-        )
+        _ADD,
+        {
+            "id": upload.id,
+            "repository": upload.repository,
+            "actor": upload.actor,
+            "algorithm": upload.algorithm,
+            "offset": upload.offset,
+            "digest": upload.digest,
+            "state": upload.state,
+            "started_at": now,
+            "touched_at": now,
+        },
     )
 
 
@@ -83,8 +91,7 @@ def advance(
     say of bytes what was true of others.
     """
     values = {"offset": offset, "digest": digest, "state": state, "touched_at": now}
-    held = (uploads.c.id == upload_id, uploads.c.offset == since)
-    return db.execute(update(uploads).where(*held).values(**values)).rowcount > 0
+    return db.execute(_ADVANCE, {"this": upload_id, "since": since, **values}).rowcount > 0
 
 
 def finish(db: Connection, upload_id: str, *, since: int) -> bool:
@@ -92,8 +99,7 @@ def finish(db: Connection, upload_id: str, *, since: int) -> bool:
 
     Then somebody else went on with it or gave it up, and its bytes are no longer the caller's to name.
     """
-    held = (uploads.c.id == upload_id, uploads.c.offset == since)
-    return db.execute(delete(uploads).where(*held)).rowcount > 0
+    return db.execute(_FINISH, {"this": upload_id, "since": since}).rowcount > 0
 
 
 def remove(db: Connection, upload_id: str) -> bool:
@@ -101,20 +107,21 @@ def remove(db: Connection, upload_id: str) -> bool:
     return db.execute(delete(uploads).where(uploads.c.id == upload_id)).rowcount > 0
 
 
+_BEGUN: Final = uploads.c.actor.is_not_distinct_from(bindparam("actor"))
+_COUNT: Final = select(func.count()).select_from(
+    select(uploads.c.id).where(_BEGUN).limit(bindparam("most")).subquery()
+)
+
+
 def count_of(db: Connection, actor: str | None, *, most: int) -> int:
     """Return how many uploads somebody has begun and not finished, as far as `most`."""
-    found = select(uploads.c.id).where(_begun_by(actor)).limit(most).subquery()
-    return db.execute(select(func.count()).select_from(found)).scalar_one()
+    return db.execute(_COUNT, {"actor": actor, "most": most}).scalar_one()
 
 
 def longest_idle(db: Connection, actor: str | None, before: datetime) -> str | None:
     """Return the upload of somebody's that nothing was added to for longest, if not since `before`."""
-    statement = select(uploads.c.id).where(_begun_by(actor), uploads.c.touched_at < before)
-    return db.execute(statement.order_by(uploads.c.touched_at).limit(1)).scalar()
-
-
-def _begun_by(actor: str | None) -> ColumnElement[bool]:
-    return uploads.c.actor.is_(None) if actor is None else uploads.c.actor == actor
+    statement = select(uploads.c.id).where(_BEGUN, uploads.c.touched_at < before)
+    return db.execute(statement.order_by(uploads.c.touched_at).limit(1), {"actor": actor}).scalar()
 
 
 def untouched_since(db: Connection, moment: datetime) -> Sequence[str]:

@@ -81,6 +81,7 @@ def hold_file(pipe: Connection, root: Path, key: str, content: bytes) -> None:
         async with FileStore(root).hold(key) as staged:
             await staged.resume(0, None)
             await staged.write(content)
+            await staged.sync()
             pipe.send("held")
             pipe.recv()
 
@@ -97,10 +98,12 @@ def write_past_limit(pipe: Connection, root: Path, key: str, content: bytes, lim
             await staged.resume(0, None)
             try:
                 await staged.write(content)
+                await staged.sync()
             except OSError as error:
                 pipe.send((error.errno, os.stat(root / "uploads" / key).st_size))  # noqa: PTH116
             await staged.resume(0, None)
             await staged.write(content[:limit])
+            await staged.sync()
 
     asyncio.run(write())
 

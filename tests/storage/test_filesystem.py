@@ -157,16 +157,14 @@ def disk(store: BlobStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(root, monkeypatch)
 
 
-async def test_bytes_are_synced_before_the_rename_and_the_directory_after(
-    store: BlobStore, disk: Disk
-) -> None:
-    await put(store, "one", CONTENT)
+async def test_bytes_and_their_name_are_synced(store: BlobStore, disk: Disk) -> None:
+    location = await put(store, "one", CONTENT)
     assert (
         disk.calls
         == [
             "fdatasync uploads/one",  # by sync()
-            "fdatasync uploads/one",
             "replace uploads/one",
+            f"fdatasync blobs/{location}",
             f"fsync blobs/sha256/{DIGEST.hex[:2]}",
         ]
     )
@@ -190,8 +188,8 @@ async def test_commit_syncs_what_nobody_synced(store: BlobStore, disk: Disk) -> 
         await staged.resume(0, None)
         await staged.write(CONTENT)
         assert disk.calls == []
-        await staged.commit(DIGEST)
-    assert disk.calls[0] == "fdatasync uploads/upload"
+        location = await staged.commit(DIGEST)
+    assert f"fdatasync blobs/{location}" in disk.calls
 
 
 async def test_removal_is_synced(store: BlobStore, disk: Disk) -> None:
@@ -201,7 +199,7 @@ async def test_removal_is_synced(store: BlobStore, disk: Disk) -> None:
     assert disk.calls[-1] == f"fsync blobs/{Path(location).parent}"
 
 
-@pytest.mark.parametrize("broken", ["fdatasync", "replace"])
+@pytest.mark.parametrize("broken", ["fdatasync", "replace", "fsync"])
 async def test_broken_disk_makes_no_blob(store: BlobStore, root: Path, disk: Disk, broken: str) -> None:
     await store.stage("upload")
     await append(store, "upload", 0, CONTENT)
@@ -230,6 +228,7 @@ async def test_full_disk_is_told(store: BlobStore, root: Path) -> None:
     async with store.hold("upload") as staged:
         with pytest.raises(StoreFull):
             await staged.write(CONTENT)
+            await staged.sync()
 
 
 @pytest.mark.parametrize(
@@ -255,6 +254,7 @@ async def test_only_a_lack_of_room_is_called_full(
             patch.setattr(os, "write", fail)
             with pytest.raises((OSError, BlobStoreError)) as raised:
                 await staged.write(CONTENT)
+                await staged.sync()
         assert raised.type is error
 
 
@@ -297,6 +297,7 @@ async def test_killed_process_lets_its_upload_go(store: BlobStore, root: Path) -
             assert await joined(staged.read()) == b"theirs"
             await staged.resume(3, None)
             await staged.write(b"y're ours")
+            await staged.sync()
     assert (root / "uploads/upload").read_bytes() == b"they're ours"
 
 

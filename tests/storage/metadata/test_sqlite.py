@@ -15,7 +15,7 @@ from storage.metadata import login_failures, repositories
 from storage.metadata.engine import MetadataFull, MetadataReadOnly, insert
 from storage.metadata.repositories import NamespaceMissing
 from storage.metadata.schema import leases
-from storage.metadata.sqlite import SqliteMetadata, in_transaction
+from storage.metadata.sqlite import SqliteMetadata, driver_of
 from tests.storage.metadata.content import NOW, add_repository
 from tests.storage.processes import NOW as NOW_OF_OTHERS
 from tests.storage.processes import count, run_together
@@ -390,7 +390,7 @@ async def test_every_connection_is_durable(metadata: SqliteMetadata, way: str) -
 async def test_lookup_alone_leaves_no_transaction_open(metadata: SqliteMetadata) -> None:
     def open_after_a_statement(db: Connection) -> bool:
         names(db)
-        return in_transaction(db)
+        return driver_of(db).in_transaction
 
     assert not await metadata.lookup(open_after_a_statement)
     assert await metadata.read(open_after_a_statement)
