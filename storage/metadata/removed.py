@@ -151,26 +151,21 @@ def manifests_of(db: Connection, digest: str) -> Sequence[RemovedManifest]:
     return [RemovedManifest(id_, Digest(row_digest), *rest) for id_, row_digest, *rest in rows]
 
 
-def bring_back_bytes(db: Connection, digest: str, *, now: datetime) -> int | None:
-    """Let a blob be where its bytes still are; return its size.
-
-    None where there are none, or where they are being deleted. A blob that is not gone is left as it is.
-    """
-    here: int | None = db.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar()
-    if here is not None:
-        return here
+def bytes_of(db: Connection, digest: str) -> Sequence[RemovedBytes]:
+    """Return where bytes of the digest still are, as nobody has begun to delete them; the latest first."""
     c = removed_content.c
-    whole = (c.digest == digest, c.location.is_not(None), ~c.is_going, c.reason != Reason.DAMAGED)
-    statement = select(c.id, c.size, c.location).where(*whole).order_by(c.removed_at.desc())
-    row = db.execute(statement.limit(1)).first()
-    if row is None:
-        return None
-    # When its bytes were last verified is not known any more.
-    back = {"digest": digest, "size": row.size, "location": row.location, "created_at": now}
-    db.execute(insert(db, blobs).values(back))
-    forget(db, [row.id])
-    size: int = row.size
-    return size
+    statement = select(c.id, c.size, c.location).where(
+        c.digest == digest, c.location.is_not(None), c.is_going.is_(False)
+    )
+    rows = db.execute(statement.order_by(c.removed_at.desc(), c.id.desc()))
+    return [RemovedBytes(id_, Digest(digest), *rest) for id_, *rest in rows]
+
+
+def bring_back(db: Connection, found: RemovedBytes, *, now: datetime) -> None:
+    """Let a blob that is gone be where its bytes still are, which are verified."""
+    back = {"digest": found.digest, "size": found.size, "location": found.location}
+    db.execute(insert(db, blobs).values(**back, created_at=now, verified_at=now))
+    forget(db, [found.id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +197,3 @@ def due(db: Connection, *, now: datetime) -> Sizes:
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
     count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now)).one()
     return Sizes(count, int(size))
-
-
-def locations_of(db: Connection, digest: Digest) -> Sequence[str]:
-    """Return where bytes of the digest still are, as nobody has begun to delete them."""
-    c = removed_content.c
-    statement = select(c.location).where(c.digest == digest, c.location.is_not(None), c.is_going.is_(False))
-    return db.execute(statement.order_by(c.id.desc())).scalars().all()
