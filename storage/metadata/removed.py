@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, or_, select, true, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, true, update
 
 from storage.digest import Digest
 from storage.metadata import backups
@@ -80,20 +80,25 @@ def add_all(
     db.execute(insert(db, removed_content).on_conflict_do_nothing(index_elements=["location"]), rows)
 
 
-def is_any_due(db: Connection, *, now: datetime) -> bool:
+def is_any_due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -> bool:
     """Tell whether anything is due: to ask costs less than to write."""
-    due = select(removed_content.c.id).where(removed_content.c.due_at <= now).limit(1)
-    return db.execute(due).first() is not None
+    c = removed_content.c
+    kinds = or_(c.location.is_(None), c.is_going, c.removed_at <= now - redirected)
+    return db.execute(select(c.id).where(c.due_at <= now, kinds).limit(1)).first() is not None
 
 
-def take_due(db: Connection, *, now: datetime, limit: int) -> Sequence[RemovedBytes]:
+def take_due(
+    db: Connection, *, now: datetime, limit: int, redirected: timedelta = timedelta()
+) -> Sequence[RemovedBytes]:
     """Return at most `limit` bytes that are due. From now on they cannot come back.
 
-    Those whose deletion was begun and not seen through are among them. What a backup may still read waits.
+    Those whose deletion was begun and not seen through are among them. What a backup may still read waits,
+    and so does what clients were sent to the store for, who have `redirected` to come for it.
     """
     c = removed_content.c
     needed_since = backups.needed_since(db, now=now)
-    is_free = true() if needed_since is None else or_(c.is_going, c.removed_at < needed_since)
+    is_unread = true() if needed_since is None else c.removed_at < needed_since
+    is_free = or_(c.is_going, and_(c.removed_at <= now - redirected, is_unread))
     statement = (
         select(c.id, c.digest, c.size, c.location)
         .where(c.due_at <= now, c.location.is_not(None), is_free)
@@ -191,9 +196,10 @@ def of_digest(db: Connection, digest: str) -> Sequence[Removal]:
     return [Removal(*row) for row in rows]
 
 
-def due(db: Connection, *, now: datetime) -> Sizes:
+def due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -> Sizes:
     """Return how many removed blobs are due, and their bytes."""
     c = removed_content.c
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
-    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now)).one()
+    is_free = or_(c.is_going, c.removed_at <= now - redirected)
+    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now, is_free)).one()
     return Sizes(count, int(size))

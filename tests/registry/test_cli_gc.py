@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,6 +131,21 @@ def test_what_was_removed_says_so(data: Path) -> None:
     [fate] = explained(LAYER)
     assert fate["state"] == "goes"
     assert "being deleted" in fate["because"]
+
+
+def test_removed_bytes_wait_for_whoever_was_sent_to_the_bucket(data: Path) -> None:
+    untag(data)
+    done("gc", "--now", **{**KEPT, "gc_quarantine": "1m"})
+    in_bucket = {"storage": "s3://bucket", "s3_url_lifetime": "7d"}
+    [here], [there] = explained(LAYER), explained(LAYER, **in_bucket)
+    soon, late = (datetime.fromisoformat(each["until"]) for each in (here, there))
+    assert timedelta(days=7) < late - soon < timedelta(days=8)
+    [manifest] = explained(WHOLE.digest, **in_bucket)
+    assert datetime.fromisoformat(manifest["until"]) == soon
+    with Stored(data) as db:
+        db.execute(update(schema.removed_content).values(due_at=datetime.now(UTC)))
+    assert outlook()["due"]["count"] == 2
+    assert outlook(**in_bucket)["due"]["count"] == 0
 
 
 def test_unknown_digest_is_not_here() -> None:
