@@ -6,7 +6,7 @@ is given up, they are read, and another one brings back what is sound.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -26,6 +26,9 @@ from storage.metadata.removed import RemovedBytes, RemovedManifest
 _Looks = Mapping[str, Damage | None]
 
 _GONE: Final = "gone"
+
+# How long what would come back is kept while the next of its blobs is read.
+_KEPT: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,8 @@ class Undo:
         """Bring a manifest back to its repository, with its children and blobs, or a blob to `repository`.
 
         Raises:
-            RegistryError: NOT_HERE; in words for the operator. Nothing was changed.
-            StoreUnavailable: bytes cannot be read now. Nothing was changed.
+            RegistryError: NOT_HERE; in words for the operator. Nothing came back.
+            StoreUnavailable: bytes cannot be read now. Nothing came back.
         """
         looks: dict[str, Damage | None] = {}
         while True:
@@ -60,16 +63,19 @@ class Undo:
                 return await self._metadata.write(run)
             except _Unread as unread:
                 for each in unread.found:
+                    until = datetime.now(UTC) + _KEPT
+                    await self._metadata.write(removed.keep_until, unread.rows, until)
                     row = BlobRow(each.digest, each.size, each.location)
                     looks[each.location] = await self._verifier.look(row)
 
 
 class _Unread(Exception):
-    """What would come back was not read yet."""
+    """Some of what would come back was not read yet; `rows` are the ids of all of it."""
 
-    def __init__(self, found: Sequence[RemovedBytes]) -> None:
+    def __init__(self, found: Sequence[RemovedBytes], rows: Sequence[int]) -> None:
         super().__init__()
         self.found = found
+        self.rows = rows
 
 
 def _bring_back(
@@ -79,7 +85,7 @@ def _bring_back(
     found = removed.manifests_of(db, digest)
     returned = attempt.bring_manifest(found, repository) if found else attempt.bring_blob(digest, repository)
     if attempt.unread:
-        raise _Unread(attempt.unread)
+        raise _Unread(attempt.unread, attempt.rows)
     return returned
 
 
@@ -91,6 +97,7 @@ class _Attempt:
     looks: _Looks
     now: datetime
     unread: list[RemovedBytes] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
     damaged: list[Digest] = field(default_factory=list)
 
     def bring_blob(self, digest: Digest, repository: RepositoryName | None) -> Returned:
@@ -133,6 +140,7 @@ class _Attempt:
             )
             manifests.put(self.db, repository_id, stored, each.content, references, by=None, now=self.now)
             removed.forget(self.db, [each.id])
+            self.rows.append(each.id)
         blob_digests = list(dict.fromkeys(blob_digests))
         damaged = tuple(dict.fromkeys(self.damaged))
         return Returned(place, tuple(manifest_digests), tuple(blob_digests), damaged)
@@ -166,6 +174,7 @@ class _Attempt:
                 if each.location not in self.looks:
                     self.unread.append(each)
                 removed.bring_back(self.db, each, now=self.now)
+                self.rows.append(each.id)
                 return ""
             fault = f"damaged ({found})"
         return fault

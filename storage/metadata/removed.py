@@ -121,6 +121,13 @@ def postpone(db: Connection, ids: Sequence[int], *, due_at: datetime) -> None:
     db.execute(update(removed_content).where(removed_content.c.id.in_(ids)).values(due_at=due_at))
 
 
+def keep_until(db: Connection, ids: Sequence[int], moment: datetime) -> None:
+    """Let what is not being deleted yet be due then, if that is later: somebody is about to bring it back."""
+    c = removed_content.c
+    sooner = (c.id.in_(ids), c.due_at < moment, c.is_going.is_(False))
+    db.execute(update(removed_content).where(*sooner).values(due_at=moment))
+
+
 def forget_due_manifests(db: Connection, *, now: datetime, limit: int) -> int:
     """Forget at most `limit` manifests that are due; return how many."""
     c = removed_content.c

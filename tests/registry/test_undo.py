@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from registry.errors import Problem
 from registry.grace import Grace
@@ -212,6 +212,20 @@ async def test_what_is_deleted_while_it_is_read_does_not_come_back(
         await bring_back(replace(place, store=Interrupted(place.store, delete)))
     assert caught.value.message.endswith(" is gone")
     assert (await counts(place))[:2] == [0, 0]
+
+
+async def test_what_is_due_while_it_is_read_comes_back(place: Stores, registry: LocalRegistry) -> None:
+    await collect(place, registry)
+    await place.metadata.write(
+        lambda db: db.execute(update(schema.removed_content).values(due_at=datetime.now(UTC)))
+    )
+    at_once = Grace(quarantine=timedelta())
+
+    async def collect_again() -> None:
+        assert (await Collector(place.metadata, place.store, at_once).collect_all()).deleted == 0
+
+    await bring_back(replace(place, store=Interrupted(place.store, collect_again)))
+    assert len(await pull(registry, APP, WHOLE.digest)) == 5
 
 
 async def test_push_that_comes_while_bytes_are_read_is_left_as_it_is(

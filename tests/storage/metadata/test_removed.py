@@ -52,6 +52,21 @@ def test_what_cannot_be_deleted_now_is_due_later(db: Connection) -> None:
     assert removed.take_due(db, now=LATER, limit=9) == [taken]
 
 
+def test_what_somebody_is_about_to_bring_back_is_kept(db: Connection) -> None:
+    for word, due_at in (("due", NOW), ("kept", LATER)):
+        add(db, word, due_at)
+    add_manifest(db)
+    c = schema.removed_content.c
+    ids = db.execute(select(c.id).order_by(c.id)).scalars().all()
+    removed.keep_until(db, ids, NOW + SECOND)
+    moments = db.execute(select(c.due_at).order_by(c.id)).scalars().all()
+    assert moments == [NOW + SECOND, LATER, NOW + SECOND]
+    removed.take_due(db, now=NOW + SECOND, limit=9)
+    removed.keep_until(db, ids, LATER + SECOND)
+    moments = db.execute(select(c.due_at).order_by(c.id)).scalars().all()
+    assert moments == [NOW + SECOND, LATER + SECOND, LATER + SECOND]
+
+
 def test_what_clients_were_sent_to_waits_for_them(db: Connection) -> None:
     add(db, "blob")
     minute, early, late = 60 * SECOND, NOW + 59 * SECOND, NOW + 60 * SECOND
