@@ -22,6 +22,7 @@ from registry.installation import database_of, grace_of, keys_of, passwords_of, 
 from registry.jobs import collect, scrub
 from registry.jobs.collect import Collector
 from registry.jobs.lease import Job
+from registry.jobs.showing import show_forever
 from registry.jobs.sweep import Sweep
 from registry.local import LocalRegistry, Rules
 from registry.people import PasswordHashing
@@ -54,7 +55,7 @@ from registry.web.runner import Runner
 from registry.web.search import ClientSearch
 from registry.web.tokens import Tokens
 from storage.blobs import StoreUnavailable
-from storage.metadata import repositories
+from storage.metadata import backups, damage, repositories
 from storage.metadata.engine import Metadata
 
 # Hashing a password takes a core and megabytes: a few at once, the others wait in line.
@@ -244,7 +245,8 @@ def _background(
             collecting.run_forever(),
             Job(metadata, "sweep", settings.sweep_interval, sweep, counts.of_job("sweep")).run_forever(),
             local.statistics.run_forever(),
-            scrub.count_forever(metadata, counts.show_damaged),
+            show_forever(metadata, damage.count, counts.show_damaged),
+            show_forever(metadata, backups.finished_at, counts.show_backup),
         ]
         if settings.scrub_rate:
             scrubbing = scrub.Scrub(

@@ -113,7 +113,8 @@ class Settings(BaseModel):
         default=None, description="Where clients reach the store, if not at s3_endpoint."
     )
     s3_url_lifetime: Annotated[int, duration(MINUTE, 7 * DAY)] = Field(
-        default=20 * MINUTE, description="How long a client has to follow a redirect to the store."
+        default=20 * MINUTE,
+        description="How long a client has to follow a redirect to the store; deleted bytes stay for longer.",
     )
     s3_part_size: Annotated[int, size(5 * MIB, 32 * MIB)] = Field(
         default=8 * MIB, description="Size of the parts of an upload, of which there are at most 10000."

@@ -90,7 +90,7 @@ class Fates:
             fates += [self._of_link(db, link, digest, now) for link in blob.links]
             if not blob.links:
                 fates.append(self._of_unlinked(blob.unused_since, now))
-        return fates + [_of_removed(each, now) for each in removed.of_digest(db, digest)]
+        return fates + [self._of_removed(each, now) for each in removed.of_digest(db, digest)]
 
     def _of_manifest(
         self, db: Connection, place: kept.Where, digest: str, now: datetime, end: tuple[str, ...]
@@ -123,6 +123,15 @@ class Fates:
         until = unused_since + self._grace.blobs
         return Fate("blob", None, "waits" if until > now else "goes", "no repository has it", (), until)
 
+    def _of_removed(self, each: removed.Removal, now: datetime) -> Fate:
+        due_at = each.due_at
+        if not each.is_manifest:
+            due_at = max(due_at, each.removed_at + self._grace.redirected)
+        state = "goes" if each.is_going or due_at <= now else "waits"
+        word = "its bytes are being deleted" if each.is_going else "it can come back until then"
+        because = f"removed at {each.removed_at:%Y-%m-%d %H:%M}Z, {each.reason}; {word}"
+        return Fate("removed", each.repository, state, because, (), due_at)
+
     async def outlook(self, limit: int) -> Outlook:
         """Look at all rows for what would go now; name at most `limit` of it."""
         now = datetime.now(UTC)
@@ -138,7 +147,7 @@ class Fates:
         blobs, due, waiting = await self._metadata.read(
             lambda db: (
                 kept.unused_since(db, now - self._grace.blobs),
-                removed.due(db, now=now),
+                removed.due(db, now=now, redirected=self._grace.redirected),
                 removed.waiting(db),
             )
         )
@@ -172,10 +181,3 @@ def _untagged(db: Connection, places: Sequence[Place], before: datetime) -> Sequ
         stay = reachability.ways(db, repository_id, digests, young=before).kept
         going += [Place(repository_id, digest) for digest in digests if digest not in stay]
     return kept.of_manifests(db, going)
-
-
-def _of_removed(each: removed.Removal, now: datetime) -> Fate:
-    state = "goes" if each.is_going or each.due_at <= now else "waits"
-    word = "its bytes are being deleted" if each.is_going else "it can come back until then"
-    because = f"removed at {each.removed_at:%Y-%m-%d %H:%M}Z, {each.reason}; {word}"
-    return Fate("removed", each.repository, state, because, (), each.due_at)

@@ -29,6 +29,8 @@ class Grace:
     """Since then, the bytes: they can come back."""
     untagged: timedelta | None = None
     """Since a manifest was pushed or asked for, or lost the tag that led to it; None keeps it for ever."""
+    redirected: timedelta = timedelta()
+    """Since they were removed, bytes: clients that were sent to the store have so long to come for them."""
 
 
 DEFAULT_GRACE: Final = Grace()

@@ -104,8 +104,8 @@ class Leftovers:
 
     async def of(self, blob: BlobRow) -> Sequence[NamedSource]:
         """Return where it may be; only their digest can tell of some that they are others."""
-        kept = await self._metadata.lookup(removed.locations_of, blob.digest)
-        kept = [each for each in kept if each != blob.location]
+        removed_bytes = await self._metadata.lookup(removed.bytes_of, blob.digest)
+        kept = [each.location for each in removed_bytes if each.location != blob.location]
         unnamed = self._inventory.unnamed_of_size(blob.size, limit=_MAX_LEFTOVERS)
         # A name that tells the digest comes first.
         unnamed = sorted(unnamed, key=lambda each: blob.digest.hex not in each.location)

@@ -25,11 +25,16 @@ from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
 from storage.metadata.engine import Connection, Metadata
+from storage.metadata.leases import CLOCK_ERROR
 
 if TYPE_CHECKING:
     from storage.s3_client import S3Place
 
 FIRST_ADMINISTRATOR: Final = "admin"
+
+# A store takes what was signed by a clock up to 15 minutes off; and the clock of one node says when bytes
+# were removed, that of another how long ago that is.
+_CLOCK_ERRORS: Final = timedelta(minutes=15) + 2 * CLOCK_ERROR
 
 # Characters of a password made up for the first administrator: 120 bits.
 _PASSWORD_BYTES: Final = 15
@@ -66,8 +71,7 @@ def store_of(settings: Settings, holds: Holds) -> BlobStore:
     from storage.s3_parts import PartPlan  # noqa: PLC0415 - as above
 
     plan = PartPlan.of(settings.s3_part_size, growing=settings.s3_grow_parts)
-    lifetime = settings.s3_url_lifetime if settings.s3_redirect else None
-    return S3Store(place_of(settings, storage), holds, plan, url_lifetime=lifetime)
+    return S3Store(place_of(settings, storage), holds, plan, url_lifetime=_url_lifetime_of(settings))
 
 
 def check_storage(settings: Settings) -> None:
@@ -107,13 +111,20 @@ def place_of(settings: Settings, storage: str) -> "S3Place":
     )
 
 
+def _url_lifetime_of(settings: Settings) -> int | None:
+    """Return for how many seconds a client that is sent to the store can come for a blob's bytes."""
+    in_bucket = settings.storage is not None and is_s3(settings.storage)
+    return settings.s3_url_lifetime if in_bucket and settings.s3_redirect else None
+
+
 def grace_of(settings: Settings) -> Grace:
     """Return how long what nothing needs is kept."""
-    untagged = settings.gc_untagged
+    untagged, lifetime = settings.gc_untagged, _url_lifetime_of(settings)
     return Grace(
         blobs=timedelta(seconds=settings.gc_grace),
         quarantine=timedelta(seconds=settings.gc_quarantine),
         untagged=None if untagged is None else timedelta(seconds=untagged),
+        redirected=timedelta() if lifetime is None else timedelta(seconds=lifetime) + _CLOCK_ERRORS,
     )
 
 

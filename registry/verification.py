@@ -44,11 +44,23 @@ class Verifier:
         Raises:
             StoreUnavailable: nothing can be said.
         """
+        found = await self.look(blob, hashing=hashing)
+        if found is None or not await self._metadata.lookup(damage.is_current, blob):
+            return None
+        return found
+
+    async def look(self, blob: BlobRow, *, hashing: bool = True) -> Damage | None:
+        """Return what is wrong with the bytes, whether or not a row names them; None if they are sound.
+
+        Raises:
+            StoreUnavailable: nothing can be said.
+        """
+        found = None
         for _ in range(_LOOKS):
             found = await self._look(blob, hashing=hashing)
             if found is None:
-                return None
-        return found if await self._metadata.lookup(damage.is_current, blob) else None
+                break
+        return found
 
     async def _look(self, blob: BlobRow, *, hashing: bool) -> Damage | None:
         try:

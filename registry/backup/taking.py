@@ -24,7 +24,7 @@ from storage.blobs import BlobStore
 from storage.digest import Digest, RunningDigest
 from storage.metadata import backups, blobs, snapshots
 from storage.metadata.databases import SqliteDatabase
-from storage.metadata.engine import Metadata, MetadataFull, MetadataUnavailable
+from storage.metadata.engine import Connection, Metadata, MetadataFull, MetadataUnavailable
 
 # A dead backup keeps bytes from being deleted for so long. Clocks of nodes differ by less.
 _LASTS: Final = timedelta(hours=1)
@@ -65,6 +65,7 @@ class Hold:
         self._metadata = metadata
         self._destination = destination
         self._is_lost = False
+        self._is_done = False
         self._lasts = _LASTS
 
     @contextlib.asynccontextmanager
@@ -82,7 +83,11 @@ class Hold:
             await asyncio.gather(renewing, return_exceptions=True)
             # Nothing depends on it: what is not given back ends by itself.
             with contextlib.suppress(MetadataUnavailable, MetadataFull):
-                await self._metadata.write(backups.end, self.id)
+                await self._metadata.write(self._end)
+
+    def note_done(self) -> None:
+        """Let it count as finished when it ends: the snapshot is there."""
+        self._is_done = True
 
     async def require(self) -> None:
         """Return if the row was there all the time.
@@ -105,6 +110,12 @@ class Hold:
             await self._metadata.write(backups.forget_others, self.id, self._destination)
         begin = partial(backups.begin, now=now, until=now + self._lasts)
         return await self._metadata.write(begin, self.id, self._destination)
+
+    def _end(self, db: Connection) -> None:
+        if self._is_done:
+            backups.finish(db, self.id, now=datetime.now(UTC))
+        else:
+            backups.end(db, self.id)
 
     async def _renew(self) -> bool:
         now = datetime.now(UTC)
@@ -158,6 +169,7 @@ class Backup:
             parts=parts,
         )
         await self.vault.put_manifest(manifest)
+        hold.note_done()
         return Taken(snapshot, manifest, copied)
 
     @property

@@ -18,7 +18,7 @@ from registry.fate import Fate, Fates, Outlook
 from registry.holds import UploadHolds
 from registry.installation import grace_of, store_of
 from registry.jobs.collect import Collector
-from registry.names import parse_digest, parse_name
+from registry.names import RepositoryName, parse_digest, parse_name
 from registry.undo import Returned, Undo
 from storage.digest import Digest
 from storage.metadata.engine import Metadata
@@ -57,9 +57,8 @@ def gc(
     settings = loaded.settings
     if undo is not None:
         target, place = parse_digest(undo), None if repository is None else parse_name(repository)
-        _print_returned(
-            with_metadata(settings, lambda metadata: Undo(metadata).bring_back(target, place)), as_json
-        )
+        returned = with_metadata(settings, lambda metadata: _bring_back(settings, metadata, target, place))
+        _print_returned(returned, as_json)
     elif at_once:
         _print_collected(with_metadata(settings, lambda metadata: _collect(settings, metadata)), as_json)
     elif digests:
@@ -84,6 +83,15 @@ async def _collect(settings: Settings, metadata: Metadata) -> Collected:
             status.update(words)
 
         return await Collector(metadata, store, grace_of(settings)).collect_all(advance)
+
+
+async def _bring_back(
+    settings: Settings, metadata: Metadata, digest: Digest, repository: RepositoryName | None
+) -> Returned:
+    store = store_of(settings, UploadHolds(metadata))
+    await store.prepare()
+    with Console(stderr=True).status("reading what comes back"):
+        return await Undo(metadata, store).bring_back(digest, repository)
 
 
 async def _explain(
@@ -157,9 +165,10 @@ def _print_outlook(outlook: Outlook, as_json: bool) -> None:
 def _print_returned(returned: Returned, as_json: bool) -> None:
     if as_json:
         _print_json(dataclasses.asdict(returned))
-        return
-    where = "" if returned.repository is None else f" in {returned.repository}"
-    click.echo(f"{len(returned.manifests)} manifests and {len(returned.blobs)} blobs are back{where}")
+    else:
+        where = "" if returned.repository is None else f" in {returned.repository}"
+        click.echo(f"{len(returned.manifests)} manifests and {len(returned.blobs)} blobs are back{where}")
+    require(not returned.damaged, f"damaged blobs stay away: {', '.join(returned.damaged)}")
 
 
 def _print_json(value: Any) -> None:

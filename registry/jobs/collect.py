@@ -222,13 +222,16 @@ class _Turn:
 
     async def delete_due(self) -> None:
         """Delete what is due from the store, and forget it."""
-        if not await self.metadata.read(removed.is_any_due, now=self.now):
+        redirected = self.grace.redirected
+        if not await self.metadata.read(removed.is_any_due, now=self.now, redirected=redirected):
             return
         for _ in _rounds(self.batches):
             if await self.metadata.write(removed.forget_due_manifests, now=self.now, limit=_TAKEN) < _TAKEN:
                 break
         for _ in _rounds(self.batches):
-            due = await self.metadata.write(removed.take_due, now=self.now, limit=_TAKEN)
+            due = await self.metadata.write(
+                removed.take_due, now=self.now, limit=_TAKEN, redirected=redirected
+            )
             if not due:
                 return
             await self._delete(due)

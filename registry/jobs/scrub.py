@@ -1,6 +1,5 @@
 """Reading blobs again in the background, slowly, to find out which the disk has lost before somebody asks."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from registry.verification import Damage, Verifier
 from storage.blobs import BlobStore
 from storage.metadata import damage
 from storage.metadata.damage import BlobRow
-from storage.metadata.engine import Metadata, MetadataUnavailable
+from storage.metadata.engine import Metadata
 
 _log = structlog.stdlib.get_logger("longshore.jobs")
 
@@ -28,8 +27,6 @@ _TURN: Final = 3000
 _AGAIN: Final = timedelta(days=7)
 
 _PAGE: Final = 100
-
-_COUNT_INTERVAL: Final = 60
 
 # Bytes that each blob counts for beside its own.
 _LEAST: Final = 64 * 1024
@@ -58,16 +55,6 @@ class Scrub:
         await turn.read_oldest()
         if turn.fenced or turn.recovered:
             _log.warning("scrubbed", read=turn.read, fenced=turn.fenced, recovered=turn.recovered)
-
-
-async def count_forever(metadata: Metadata, show: Callable[[int], None]) -> None:
-    """Show how many blobs are damaged, now and every minute, in each process."""
-    while True:
-        try:
-            show(await metadata.read(damage.count))
-        except MetadataUnavailable as error:
-            _log.warning("damaged blobs were not counted", error=str(error))
-        await asyncio.sleep(_COUNT_INTERVAL)
 
 
 class _Turn:

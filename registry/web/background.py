@@ -1,6 +1,7 @@
 """The numbers of work in the background: turns of jobs, and what was collected."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -52,6 +53,12 @@ class BackgroundMetrics:
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
+        self._backup = Gauge(
+            "longshore_backup_last_success_timestamp_seconds",
+            "When the last backup was finished, in seconds since 1970; 0 if there was none.",
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
         for name in JOBS:
             for outcome in ("done", "failed"):
                 self._turns.labels(name, outcome)
@@ -76,6 +83,10 @@ class BackgroundMetrics:
     def show_damaged(self, blobs: int) -> None:
         """Show how many blobs are damaged now."""
         self._damaged.set(blobs)
+
+    def show_backup(self, finished_at: datetime | None) -> None:
+        """Show when the last backup was finished."""
+        self._backup.set(0 if finished_at is None else finished_at.timestamp())
 
     def count_collected(self, collected: Collected) -> None:
         """Count what a turn of garbage collection came to."""

@@ -66,7 +66,13 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 # Bytes for the numbers of one process, by the library's names for their files: several times what all routes,
 # methods and statuses take.
-_ROOM: Final = {"counter": 1024 * 1024, "histogram": 4 * 1024 * 1024, "gauge_livesum": 64 * 1024}
+_ROOM: Final = {
+    "counter": 1024 * 1024,
+    "histogram": 4 * 1024 * 1024,
+    "gauge_livesum": 64 * 1024,
+    "gauge_livemostrecent": 64 * 1024,
+    "gauge_mostrecent": 64 * 1024,
+}
 
 
 class Metrics:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, or_, select, true, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, true, update
 
 from storage.digest import Digest
 from storage.metadata import backups
@@ -80,20 +80,25 @@ def add_all(
     db.execute(insert(db, removed_content).on_conflict_do_nothing(index_elements=["location"]), rows)
 
 
-def is_any_due(db: Connection, *, now: datetime) -> bool:
+def is_any_due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -> bool:
     """Tell whether anything is due: to ask costs less than to write."""
-    due = select(removed_content.c.id).where(removed_content.c.due_at <= now).limit(1)
-    return db.execute(due).first() is not None
+    c = removed_content.c
+    kinds = or_(c.location.is_(None), c.is_going, c.removed_at <= now - redirected)
+    return db.execute(select(c.id).where(c.due_at <= now, kinds).limit(1)).first() is not None
 
 
-def take_due(db: Connection, *, now: datetime, limit: int) -> Sequence[RemovedBytes]:
+def take_due(
+    db: Connection, *, now: datetime, limit: int, redirected: timedelta = timedelta()
+) -> Sequence[RemovedBytes]:
     """Return at most `limit` bytes that are due. From now on they cannot come back.
 
-    Those whose deletion was begun and not seen through are among them. What a backup may still read waits.
+    Those whose deletion was begun and not seen through are among them. What a backup may still read waits,
+    and so does what clients were sent to the store for, who have `redirected` to come for it.
     """
     c = removed_content.c
     needed_since = backups.needed_since(db, now=now)
-    is_free = true() if needed_since is None else or_(c.is_going, c.removed_at < needed_since)
+    is_unread = true() if needed_since is None else c.removed_at < needed_since
+    is_free = or_(c.is_going, and_(c.removed_at <= now - redirected, is_unread))
     statement = (
         select(c.id, c.digest, c.size, c.location)
         .where(c.due_at <= now, c.location.is_not(None), is_free)
@@ -114,6 +119,13 @@ def forget(db: Connection, ids: Sequence[int]) -> None:
 def postpone(db: Connection, ids: Sequence[int], *, due_at: datetime) -> None:
     """Try again then: now the bytes could not be deleted."""
     db.execute(update(removed_content).where(removed_content.c.id.in_(ids)).values(due_at=due_at))
+
+
+def keep_until(db: Connection, ids: Sequence[int], moment: datetime) -> None:
+    """Let what is not being deleted yet be due then, if that is later: somebody is about to bring it back."""
+    c = removed_content.c
+    sooner = (c.id.in_(ids), c.due_at < moment, c.is_going.is_(False))
+    db.execute(update(removed_content).where(*sooner).values(due_at=moment))
 
 
 def forget_due_manifests(db: Connection, *, now: datetime, limit: int) -> int:
@@ -151,26 +163,21 @@ def manifests_of(db: Connection, digest: str) -> Sequence[RemovedManifest]:
     return [RemovedManifest(id_, Digest(row_digest), *rest) for id_, row_digest, *rest in rows]
 
 
-def bring_back_bytes(db: Connection, digest: str, *, now: datetime) -> int | None:
-    """Let a blob be where its bytes still are; return its size.
-
-    None where there are none, or where they are being deleted. A blob that is not gone is left as it is.
-    """
-    here: int | None = db.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar()
-    if here is not None:
-        return here
+def bytes_of(db: Connection, digest: str) -> Sequence[RemovedBytes]:
+    """Return where bytes of the digest still are, as nobody has begun to delete them; the latest first."""
     c = removed_content.c
-    whole = (c.digest == digest, c.location.is_not(None), ~c.is_going, c.reason != Reason.DAMAGED)
-    statement = select(c.id, c.size, c.location).where(*whole).order_by(c.removed_at.desc())
-    row = db.execute(statement.limit(1)).first()
-    if row is None:
-        return None
-    # When its bytes were last verified is not known any more.
-    back = {"digest": digest, "size": row.size, "location": row.location, "created_at": now}
-    db.execute(insert(db, blobs).values(back))
-    forget(db, [row.id])
-    size: int = row.size
-    return size
+    statement = select(c.id, c.size, c.location).where(
+        c.digest == digest, c.location.is_not(None), c.is_going.is_(False)
+    )
+    rows = db.execute(statement.order_by(c.removed_at.desc(), c.id.desc()))
+    return [RemovedBytes(id_, Digest(digest), *rest) for id_, *rest in rows]
+
+
+def bring_back(db: Connection, found: RemovedBytes, *, now: datetime) -> None:
+    """Let a blob that is gone be where its bytes still are, which are verified."""
+    back = {"digest": found.digest, "size": found.size, "location": found.location}
+    db.execute(insert(db, blobs).values(**back, created_at=now, verified_at=now))
+    forget(db, [found.id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,16 +203,10 @@ def of_digest(db: Connection, digest: str) -> Sequence[Removal]:
     return [Removal(*row) for row in rows]
 
 
-def due(db: Connection, *, now: datetime) -> Sizes:
+def due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -> Sizes:
     """Return how many removed blobs are due, and their bytes."""
     c = removed_content.c
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
-    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now)).one()
+    is_free = or_(c.is_going, c.removed_at <= now - redirected)
+    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now, is_free)).one()
     return Sizes(count, int(size))
-
-
-def locations_of(db: Connection, digest: Digest) -> Sequence[str]:
-    """Return where bytes of the digest still are, as nobody has begun to delete them."""
-    c = removed_content.c
-    statement = select(c.location).where(c.digest == digest, c.location.is_not(None), c.is_going.is_(False))
-    return db.execute(statement.order_by(c.id.desc())).scalars().all()

@@ -457,7 +457,7 @@ leases: Final = Table(
 )
 
 
-# Backups under way: what their snapshots name stays where it is.
+# Backups under way: what their snapshots name stays where it is. And the last one that was finished.
 backups: Final = Table(
     "backups",
     metadata,
@@ -466,6 +466,7 @@ backups: Final = Table(
     Column("began_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),  # renewed for as long as it goes on
     Column("is_pruning", Boolean, nullable=False, server_default=false()),
+    Column("finished_at", Instant),  # from then on it is not under way
 )
 
 

@@ -18,7 +18,14 @@ VARIABLE = re.compile(r"\b(?:LONGSHORE|AWS|POSTGRES|PG|MINIO|VGW|ROOT)_[A-Z0-9_]
 SETTINGS = frozenset(map(environment_name, (*Settings.model_fields, "config")))
 # What botocore looks for (boto3's documentation, "Configuration" and "Credentials").
 OF_BOTO3 = frozenset(
-    {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"}
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_DEFAULT_REGION",
+        "AWS_CA_BUNDLE",
+    }
 )
 # The variables of other people's images, from their documentation.
 OF_POSTGRESQL = frozenset({"POSTGRES_DB", "POSTGRES_PASSWORD", "POSTGRES_USER"})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from registry.cli.backup import backup as command
 from tests.deploy.files import CHART, DEPLOY, OF_BOTO3, SETTINGS, parse, passed, run
 from tests.e2e.clients import go_tool
 
@@ -42,14 +43,29 @@ def the(kind: str, objects: Iterable[Object]) -> Object:
     return found
 
 
-def container(objects: Iterable[Object]) -> Object:
-    (found,) = the("Deployment", objects)["spec"]["template"]["spec"]["containers"]
+def policy(name: str, objects: Iterable[Object]) -> Object:
+    """What a NetworkPolicy says."""
+    found = the("NetworkPolicy", (each for each in objects if each["metadata"]["name"] == name))["spec"]
     assert isinstance(found, dict)
     return found
 
 
-def environment(objects: Iterable[Object]) -> dict[str, Object]:
-    variables = container(objects)["env"]
+def pod_of(kind: str, objects: Iterable[Object]) -> Object:
+    """The pods that a Deployment or a CronJob makes."""
+    spec = the(kind, objects)["spec"]
+    found = (spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)["template"]
+    assert isinstance(found, dict)
+    return found
+
+
+def container(objects: Iterable[Object], kind: str = "Deployment") -> Object:
+    (found,) = pod_of(kind, objects)["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def environment(objects: Iterable[Object], kind: str = "Deployment") -> dict[str, Object]:
+    variables = container(objects, kind)["env"]
     found = {each["name"]: each for each in variables}
     assert len(found) == len(variables), "a variable is there twice"
     return found
@@ -78,7 +94,7 @@ def test_kinds_are_those_that_were_asked_for() -> None:
     assert {each["kind"] for each in render("single")} == always | {"PersistentVolumeClaim"}
     team = always | {"Ingress", "NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"}
     assert {each["kind"] for each in render("team")} == team
-    optional = {"HorizontalPodAutoscaler", "PrometheusRule", "ServiceMonitor"}
+    optional = {"CronJob", "HorizontalPodAutoscaler", "PrometheusRule", "ServiceMonitor"}
     assert {each["kind"] for each in render("everything")} == team | optional
 
 
@@ -109,6 +125,8 @@ def test_selectors_find_the_pods_and_the_service(values: str) -> None:
                 selectors = [spec["selector"]]
             case "NetworkPolicy":
                 selectors = [spec["podSelector"]["matchLabels"]]
+                if each["metadata"]["name"].endswith("-backup"):
+                    labels = pod_of("CronJob", objects)["metadata"]["labels"].items()
             case "PodDisruptionBudget":
                 selectors = [spec["selector"]["matchLabels"]]
             case "ServiceMonitor":
@@ -122,14 +140,22 @@ def test_selectors_find_the_pods_and_the_service(values: str) -> None:
         labels = pod["metadata"]["labels"].items()
 
 
+def test_pods_of_backups_are_not_taken_for_nodes() -> None:
+    objects = render("everything")
+    labels = pod_of("CronJob", objects)["metadata"]["labels"].items()
+    assert not the("Service", objects)["spec"]["selector"].items() <= labels
+    assert not the("Deployment", objects)["spec"]["selector"]["matchLabels"].items() <= labels
+
+
 @pytest.mark.parametrize("values", VALUES)
 def test_nothing_secret_is_in_plain_text(values: str) -> None:
     objects = render(values)
     assert not [each for each in objects if each["kind"] == "Secret"]
-    for name, variable in environment(objects).items():
-        if SECRET.search(name):
-            assert set(variable) == {"name", "valueFrom"}, name
-            assert set(variable["valueFrom"]) == {"secretKeyRef"}
+    for kind in {"Deployment", "CronJob"} & {each["kind"] for each in objects}:
+        for name, variable in environment(objects, kind).items():
+            if SECRET.search(name):
+                assert set(variable) == {"name", "valueFrom"}, name
+                assert set(variable["valueFrom"]) == {"secretKeyRef"}
 
 
 def test_secrets_are_taken_from_where_the_values_say() -> None:
@@ -163,23 +189,26 @@ def test_settings_are_written_as_they_are_meant() -> None:
     assert "LONGSHORE_S3_ENDPOINT" not in variables
 
 
-@pytest.mark.parametrize("values", VALUES)
-def test_pods_are_modest(values: str) -> None:
+@pytest.mark.parametrize(
+    ("values", "kind"), [*((values, "Deployment") for values in VALUES), ("everything", "CronJob")]
+)
+def test_pods_are_modest(values: str, kind: str) -> None:
     objects = render(values)
-    pod = the("Deployment", objects)["spec"]["template"]["spec"]
+    pod = pod_of(kind, objects)["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     user = re.findall(r"^USER (\d+):(\d+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     assert [(str(pod["securityContext"]["runAsUser"]), str(pod["securityContext"]["runAsGroup"]))] == user
-    assert container(objects)["securityContext"] == {
+    assert container(objects, kind)["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    mounted = {each["mountPath"]: each["name"] for each in container(objects)["volumeMounts"]}
-    assert set(mounted) - {"/etc/authority"} == {"/var/lib/longshore", "/tmp"}
+    mounted = {each["mountPath"]: each["name"] for each in container(objects, kind)["volumeMounts"]}
+    more = {"/etc/authority", "/etc/longshore-backup"}
+    assert set(mounted) - more == {"/var/lib/longshore", "/tmp"}
     assert set(mounted.values()) == {each["name"] for each in pod["volumes"]}
 
 
@@ -253,14 +282,85 @@ def test_the_ingress_lets_bodies_through() -> None:
 
 
 def test_the_network_policy_lets_in_whom_it_names() -> None:
-    policy = the("NetworkPolicy", render("everything"))["spec"]
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    (rule,) = policy["ingress"]
+    nodes = policy("team-longshore", render("everything"))
+    assert nodes["policyTypes"] == ["Ingress", "Egress"]
+    (rule,) = nodes["ingress"]
     assert len(rule["from"]) == 2
     assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
-    allowed = {(port["protocol"], port["port"]) for each in policy["egress"] for port in each["ports"]}
+    allowed = {(port["protocol"], port["port"]) for each in nodes["egress"] for port in each["ports"]}
     assert {("UDP", 53), ("TCP", 5432), ("TCP", 9000), ("TCP", 443)} <= allowed
     assert "from" not in the("NetworkPolicy", render("team"))["spec"]["ingress"][0]
+
+
+def test_a_backup_may_go_out_and_nobody_comes_in() -> None:
+    objects = render("everything")
+    backup = policy("team-longshore-backup", objects)
+    assert backup["policyTypes"] == ["Ingress", "Egress"]
+    assert backup["ingress"] == []
+    assert backup["egress"] == policy("team-longshore", objects)["egress"]
+
+
+def test_a_backup_is_the_command_with_what_it_needs() -> None:
+    objects = render("everything")
+    cron = the("CronJob", objects)["spec"]
+    assert (cron["schedule"], cron["timeZone"]) == ("15 3 * * 1-6", "Europe/Berlin")
+    assert cron["concurrencyPolicy"] == "Forbid"
+    made, node = container(objects, "CronJob"), container(objects)
+    assert made["image"] == node["image"]
+    assert made["resources"]["limits"] == {"memory": "2Gi"}
+    name, *words = made["args"]
+    said = command.make_context(name, words).params
+    assert (name, said["dest"], said["keep"]) == (command.name, "s3://backups/registry", 30)
+    assert said["endpoint"] == "https://s3.elsewhere.example.com"
+    # It works on what the nodes work on, and does not get what only they need.
+    variables, of_nodes = environment(objects, "CronJob"), environment(objects)
+    for name in ("LONGSHORE_DATABASE", "LONGSHORE_STORAGE", "LONGSHORE_S3_ENDPOINT", "AWS_ACCESS_KEY_ID"):
+        assert variables[name] == of_nodes[name]
+    assert set(of_nodes) - set(variables) == {
+        "LONGSHORE_KEYS_SECRET",
+        "LONGSHORE_ADMIN_PASSWORD",
+        "LONGSHORE_METRICS_TOKEN",
+    }
+    assert set(variables) - SETTINGS - OF_BOTO3 == set()
+
+
+def test_keys_of_a_backup_are_files_of_its_secret() -> None:
+    objects = render("everything")
+    made = container(objects, "CronJob")
+    (secret,) = (each["secret"] for each in pod_of("CronJob", objects)["spec"]["volumes"] if "secret" in each)
+    assert (secret["secretName"], secret["defaultMode"]) == ("longshore-backup", 0o440)
+    (folder,) = (each["mountPath"] for each in made["volumeMounts"] if each["name"] == "secret")
+    files = {each["key"]: f"{folder}/{each['path']}" for each in secret["items"]}
+    assert set(files) == {"sealing-key", "aws-credentials"}
+    assert f"--key-file={files['sealing-key']}" in made["args"]
+    assert environment(objects, "CronJob")["AWS_SHARED_CREDENTIALS_FILE"]["value"] == files["aws-credentials"]
+    assert "--profile=backup" in made["args"]
+    # Without a Secret it is not sealed, and the nodes' keys do.
+    plain = render("team", "backup.enabled=true", 'backup.destination="s3://backups"')
+    assert container(plain, "CronJob")["args"] == ["backup", "s3://backups", "--keep=14"]
+    assert "AWS_SHARED_CREDENTIALS_FILE" not in environment(plain, "CronJob")
+
+
+ON_A_CLAIM = ("backup.enabled=true", 'backup.destination="/backup/a"', 'backup.existingClaim="backups"')
+
+
+def test_a_single_node_is_backed_up_beside_it() -> None:
+    objects = render("single", *ON_A_CLAIM, "backup.keep=0")
+    pod, made = pod_of("CronJob", objects)["spec"], container(objects, "CronJob")
+    assert made["args"] == ["backup", "/backup/a"]
+    mounted = {each["mountPath"]: each["name"] for each in made["volumeMounts"]}
+    claims = {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in pod["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+    assert claims[mounted["/var/lib/longshore"]] == the("PersistentVolumeClaim", objects)["metadata"]["name"]
+    assert claims[mounted["/backup"]] == "backups"
+    (term,) = pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    labels = pod_of("Deployment", objects)["metadata"]["labels"].items()
+    assert term["labelSelector"]["matchLabels"].items() <= labels
+    words = refused("single", *ON_A_CLAIM, 'persistence.accessMode="ReadWriteOncePod"')
+    assert "set persistence.accessMode to ReadWriteOnce" in words
 
 
 def test_prometheus_is_given_its_token_and_its_alerts() -> None:
@@ -289,6 +389,11 @@ def test_prometheus_is_given_its_token_and_its_alerts() -> None:
         ("single", "replicas=2", "persistence is for a single node"),
         ("single", "autoscaling.enabled=true", "persistence is for a single node"),
         ("everything", 'secrets.metricsToken.name=""', "secrets.metricsToken.name"),
+        ("everything", 'backup.destination=""', "set backup.destination"),
+        ("everything", 'backup.destination="backups"', "/backup/destination"),
+        ("everything", 'backup.destination="/backup"', "backup.existingClaim"),
+        ("everything", 'backup.existingClaim="backups"', "backup.existingClaim"),
+        ("everything", 'backup.destination="s3://images/"', "backup.destination is the storage itself"),
     ],
 )
 def test_what_cannot_work_is_refused_in_words(values: str, more: str, said: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from registry.interface import Registry
 from registry.names import Tag
 from storage.digest import Digest
 from storage.metadata import removed, schema
-from tests.registry.commands import Stored, done, isolate, refused
-from tests.registry.content import Content, image, index, name, pull, push, push_blob, put
+from tests.registry.commands import Stored, done, isolate, refused, run
+from tests.registry.content import Content, describe, image, index, name, pull, push, push_blob, put
+from tests.registry.damage import flip, path_of
 from tests.registry.registries import opened
 
 APP: Final = "library/app"
@@ -132,6 +133,21 @@ def test_what_was_removed_says_so(data: Path) -> None:
     assert "being deleted" in fate["because"]
 
 
+def test_removed_bytes_wait_for_whoever_was_sent_to_the_bucket(data: Path) -> None:
+    untag(data)
+    done("gc", "--now", **{**KEPT, "gc_quarantine": "1m"})
+    in_bucket = {"storage": "s3://bucket", "s3_url_lifetime": "7d"}
+    [here], [there] = explained(LAYER), explained(LAYER, **in_bucket)
+    soon, late = (datetime.fromisoformat(each["until"]) for each in (here, there))
+    assert timedelta(days=7) < late - soon < timedelta(days=8)
+    [manifest] = explained(WHOLE.digest, **in_bucket)
+    assert datetime.fromisoformat(manifest["until"]) == soon
+    with Stored(data) as db:
+        db.execute(update(schema.removed_content).values(due_at=datetime.now(UTC)))
+    assert outlook()["due"]["count"] == 2
+    assert outlook(**in_bucket)["due"]["count"] == 0
+
+
 def test_unknown_digest_is_not_here() -> None:
     nowhere = Digest.of(b"nowhere")
     assert explained(nowhere) == []
@@ -195,7 +211,7 @@ def test_blob_comes_back_to_a_repository(data: Path) -> None:
     untag(data)
     done("gc", "--now", **KEPT)
     told = json.loads(done("gc", "--undo", LAYER, "--repository", "app", "--json"))
-    assert told == {"repository": APP, "manifests": [], "blobs": [LAYER]}
+    assert told == {"repository": APP, "manifests": [], "blobs": [LAYER], "damaged": []}
     pushed = image(tags=["v2"], layers=[b"layer"], config=b"layer")
     use(data, lambda registry: put(registry, APP, pushed))
     done("gc", "--now", **NOW)
@@ -225,10 +241,37 @@ def test_what_is_gone_does_not_come_back(data: Path) -> None:
         )
         assert len(removed.take_due(db, now=datetime.now(UTC), limit=100)) == 1
     assert refused("gc", "--undo", WHOLE.digest) == f"its blob {LAYER} is gone"
-    assert refused("gc", "--undo", LAYER) == f"nothing of {LAYER} can come back"
+    assert refused("gc", "--undo", LAYER) == f"{LAYER} cannot come back: its bytes are gone"
     assert explained(CHILD.digest)[0]["kind"] == "removed"  # nothing was changed
     with Stored(data) as db:
         assert db.execute(select(schema.manifests.c.digest)).all() == []
+
+
+def test_damaged_blob_does_not_come_back(data: Path) -> None:
+    untag(data)
+    done("gc", "--now", **KEPT)
+    flip(path_of(data, LAYER))
+    assert refused("gc", "--undo", WHOLE.digest) == f"its blob {LAYER} is damaged (corrupt)"
+    words = refused("gc", "--undo", LAYER, "--repository", "app")
+    assert words == f"{LAYER} cannot come back: its bytes are damaged (corrupt)"
+
+
+def test_manifest_that_came_back_without_a_damaged_blob_is_told_of(data: Path) -> None:
+    foreign = describe(b"foreign", urls=["https://example.com/layer"])
+    able = image(tags=["v2"], layers=[b"layer", foreign])
+
+    async def push_all(registry: Registry) -> None:
+        await push_blob(registry, APP, b"foreign")
+        await push(registry, {APP: able})
+
+    use(data, push_all)
+    use(data, lambda registry: registry.delete_tag(name(APP), Tag("v2")))
+    done("gc", "--now", **KEPT)
+    flip(path_of(data, Digest(foreign["digest"])))
+    result = run("gc", "--undo", able.digest)
+    assert result.exit_code == 1
+    assert result.stdout == f"1 manifests and 2 blobs are back in {APP}\n"
+    assert f"Error: damaged blobs stay away: {foreign['digest']}" in result.stderr
 
 
 def test_repository_that_is_gone_takes_nothing_back(data: Path) -> None:

@@ -4,7 +4,7 @@ import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from registry.installation import (
     FIRST_ADMINISTRATOR,
     check_storage,
     database_of,
+    grace_of,
     keys_of,
     make_data_directory,
     make_first_administrator,
@@ -44,6 +45,22 @@ def installed_in(data: Path, **more: object) -> Settings:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("more", "minutes"),
+    [
+        ({}, 0),
+        ({"storage": "/srv/blobs"}, 0),
+        ({"storage": "s3://bucket", "s3_redirect": False, "s3_url_lifetime": "7d"}, 0),
+        ({"storage": "s3://bucket"}, 20 + 25),
+        ({"storage": "s3://bucket", "s3_url_lifetime": "7d"}, 7 * 24 * 60 + 25),
+    ],
+)
+def test_bytes_stay_for_whoever_was_sent_to_the_bucket(
+    tmp_path: Path, more: dict[str, object], minutes: int
+) -> None:
+    assert grace_of(installed_in(tmp_path, **more)).redirected == timedelta(minutes=minutes)
 
 
 # -- the directory and the database ----------------------------------------------------------------------

@@ -27,9 +27,9 @@ from registry.grace import Grace
 from registry.jobs.collect import Collector
 from registry.move import Journal
 from registry.names import Tag, parse_name
-from storage.blobs import BlobMissing, BlobReader, BlobStore
+from storage.blobs import BlobMissing, BlobReader, BlobStore, StoreUnavailable
 from storage.digest import Digest
-from storage.metadata import blobs, copying, repositories, schema
+from storage.metadata import backups, blobs, copying, repositories, schema
 from storage.metadata.copying import NotEmpty
 from storage.metadata.databases import PostgresDatabase, SqliteDatabase
 from storage.objects_files import FileObjects
@@ -513,6 +513,32 @@ async def test_a_backup_that_counted_as_dead_is_no_snapshot(place: Place) -> Non
     assert await place.vault.snapshots() == []
     # What it copied stays for the next one.
     assert (await place.back_up()).copied.count == 0
+
+
+async def test_when_it_was_finished_is_known(place: Place) -> None:
+    metadata = place.stores.metadata
+
+    async def finished_at() -> datetime | None:
+        return await metadata.read(backups.finished_at)
+
+    class Away(WrappedStore):
+        async def open(self, location: str) -> BlobReader:
+            raise StoreUnavailable("away")
+
+    await fill(place.stores)
+    with pytest.raises(StoreUnavailable):
+        await replace(place, stores=replace(place.stores, store=Away(place.stores.store))).back_up()
+    assert await finished_at() is None
+    began_at = datetime.now(UTC)
+    await place.back_up(keep=1)
+    first = await finished_at()
+    assert first is not None
+    assert began_at < first < datetime.now(UTC)
+    assert await metadata.read(backups.needed_since, now=began_at) is None
+    await place.back_up()
+    second = await finished_at()
+    assert second is not None
+    assert second > first
 
 
 def _forget_backups(db: Connection) -> None:

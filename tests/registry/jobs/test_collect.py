@@ -6,12 +6,14 @@ from typing import Final
 
 import pytest
 import structlog
+from aiohttp import ClientSession
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
 from registry.collected import Collected
 from registry.errors import Problem
 from registry.grace import Grace
+from registry.holds import UploadHolds
 from registry.jobs import collect
 from registry.jobs.collect import Collector
 from registry.jobs.lease import Job
@@ -21,6 +23,9 @@ from storage.blobs import BlobStore, StoreUnavailable
 from storage.digest import Digest
 from storage.metadata import removed, repositories, schema
 from storage.metadata.engine import Connection
+from storage.s3 import S3Store
+from storage.s3_client import S3Place
+from storage.s3_parts import MIN_PART, PartPlan
 from tests.registry.content import (
     image,
     index,
@@ -34,6 +39,7 @@ from tests.registry.content import (
 )
 from tests.registry.registries import Stores
 from tests.registry.stores import WrappedStore
+from tests.storage.servers import BUCKET, S3Server
 
 APP: Final = name("team/app")
 HOUR: Final = timedelta(hours=1)
@@ -317,6 +323,47 @@ async def test_bytes_that_were_replaced_go_when_nobody_reads_them(
     assert (await turns.turn(HOUR)).deleted == 2
     assert await kept_bytes(stores.store) & (before | after) == after
     assert len(await pull(local, "team/app", Tag("v1"))) == 3
+
+
+@pytest.mark.parametrize("quarantine", [timedelta(), 4 * HOUR])
+async def test_bytes_stay_for_clients_that_were_sent_to_them(
+    stores: Stores, local: LocalRegistry, quarantine: timedelta
+) -> None:
+    grace = Grace(blobs=timedelta(seconds=60), quarantine=quarantine, redirected=3 * HOUR)
+    turns = Turns(stores, grace=grace)
+    await push_blob(local, APP, CONTENT)
+    [replaced] = await named_bytes(stores)
+    await push_blob(local, APP, CONTENT)
+    [unused] = await named_bytes(stores)
+    assert (await turns.turn(timedelta(seconds=90))).blobs == 1
+    assert (await turns.turn(3 * HOUR - timedelta(seconds=120))).deleted == 0
+    assert await kept_bytes(stores.store) >= {replaced, unused}
+    assert (await turns.turn(timedelta(seconds=60))).deleted == 1
+    assert await kept_bytes(stores.store) & {replaced, unused} == {unused}
+    assert (await turns.turn(timedelta(seconds=90))).deleted == (0 if quarantine else 1)
+    assert (await turns.turn(HOUR)).deleted == (1 if quarantine else 0)
+
+
+@pytest.mark.e2e
+async def test_url_opens_what_was_replaced_until_its_time_is_over(stores: Stores, minio: S3Server) -> None:
+    lifetime = timedelta(days=7)
+    place = S3Place(BUCKET, "registry", endpoint=minio.endpoint)
+    holds, plan = UploadHolds(stores.metadata), PartPlan.of(MIN_PART, growing=False)
+    bucket = S3Store(place, holds, plan, url_lifetime=lifetime // timedelta(seconds=1))
+    registry = LocalRegistry(stores.metadata, bucket)
+    digest = await push_blob(registry, APP, CONTENT)
+    link = await registry.link_blob(APP, digest)
+    assert link is not None
+    await push_blob(registry, APP, CONTENT)
+    turns = Turns(stores, bucket, Grace(blobs=99 * lifetime, redirected=lifetime + HOUR))
+    async with ClientSession() as client:
+        assert (await turns.turn(lifetime + HOUR - timedelta(seconds=60))).deleted == 0
+        async with client.get(link.url) as answer:
+            assert (answer.status, await answer.read()) == (200, CONTENT)
+        assert (await turns.turn(timedelta(seconds=90))).deleted == 1
+        async with client.get(link.url) as answer:
+            assert answer.status == 404
+    assert await read_blob(registry, APP, digest) == CONTENT
 
 
 @pytest.mark.e2e

@@ -1,7 +1,5 @@
 """Blobs are read again, those first that were verified longest ago; what is damaged is fenced and counted."""
 
-import asyncio
-import contextlib
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +13,7 @@ from structlog.testing import capture_logs
 from registry import doubts
 from registry.errors import Problem
 from registry.jobs import scrub as scrubbing
-from registry.jobs.scrub import Scrub, count_forever
+from registry.jobs.scrub import Scrub
 from registry.local import LocalRegistry
 from storage.blobs import BlobReader
 from storage.digest import Digest
@@ -126,16 +124,3 @@ async def test_turn_has_an_end(stores: Stores, monkeypatch: pytest.MonkeyPatch) 
     rate = 100_000
     await Scrub(stores.metadata, store, rate)()
     assert len(store.opened) == 2
-
-
-async def test_damaged_blobs_are_shown(stores: Stores) -> None:
-    digest = await push_blob(stores.registry(), "team/app", b"shown")
-    row = await stores.metadata.lookup(damage.find, digest)
-    assert row is not None
-    await stores.metadata.write(damage.note_damaged, row, now=datetime.now(UTC))
-    shown = asyncio.Queue[int]()
-    showing = asyncio.create_task(count_forever(stores.metadata, shown.put_nowait))
-    assert await shown.get() == 1
-    showing.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await showing

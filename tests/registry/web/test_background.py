@@ -1,6 +1,7 @@
 """What the metrics say of work in the background."""
 
 import re
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -39,6 +40,15 @@ def test_turns_are_counted_by_what_came_of_them() -> None:
         count(failed)
     assert (numbers[turns("collect", "done")], numbers[turns("collect", "failed")]) == (2, 1)
     assert numbers[turns("sweep", "done")] == 0
+
+
+def test_backup_is_shown_by_when_it_was_finished() -> None:
+    numbers = Numbers()
+    name = "longshore_backup_last_success_timestamp_seconds"
+    numbers.counts.show_backup(None)
+    assert numbers[name] == 0
+    numbers.counts.show_backup(datetime(2026, 11, 24, 16, 30, tzinfo=UTC))
+    assert numbers[name] == 1795537800
 
 
 def test_what_was_collected_is_counted() -> None:

@@ -1,7 +1,10 @@
 """Health, metrics, request ids and the one log line of a request."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from registry.web import observe
 from registry.web.observe import Metrics
+from tests.e2e.clients import ROOT
 from tests.registry.logged import Line, Log, logged
 from tests.registry.web.conftest import Serving
 from tests.registry.web.live import Client, Live, basic, connect, exchange, until
@@ -31,6 +35,7 @@ METRICS = {
     "longshore_scrubbed_bytes": ("counter", set[str]()),
     "longshore_blobs_found_damaged": ("counter", set[str]()),
     "longshore_blobs_damaged": ("gauge", set[str]()),
+    "longshore_backup_last_success_timestamp_seconds": ("gauge", set[str]()),
 }
 
 
@@ -185,6 +190,18 @@ async def test_requests_in_flight_come_and_go(open_live: Live) -> None:
         return (await metrics_of(open_live.client))[gauge] == 1
 
     await until(is_one)
+
+
+def test_numbers_have_room_on_the_disk_before_they_are_written(tmp_path: Path) -> None:
+    # In a process of its own: the library looks for the directory when it is imported.
+    code = "import sys, pathlib; from registry.web.observe import Metrics; Metrics(pathlib.Path(sys.argv[1]))"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, env=environment, check=True)
+    files = list(tmp_path.glob("*.db"))
+    assert len(files) == 5
+    for file in files:
+        status = file.stat()
+        assert status.st_blocks * 512 >= status.st_size > 0, file.name
 
 
 def test_each_application_counts_for_itself(tmp_path: Path) -> None:

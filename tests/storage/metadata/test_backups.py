@@ -2,8 +2,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from storage.metadata import backups
-from tests.storage.metadata.content import NOW
+from storage.metadata import backups, schema
+from tests.storage.metadata.content import NOW, count
 
 SOON = NOW + timedelta(minutes=10)
 LATER = NOW + timedelta(minutes=11)
@@ -53,3 +53,23 @@ def test_pruning_is_alone_at_its_destination(db: Connection) -> None:
     backups.end(db, "five")
     assert backups.needed_since(db, now=NOW) is None
     assert backups.begin(db, "four", "/a", now=SOON, until=LATER)
+
+
+def test_the_last_one_that_was_finished_is_known_and_holds_nothing(db: Connection) -> None:
+    assert backups.finished_at(db) is None
+    assert backups.begin(db, "one", "/a", now=NOW, until=SOON)
+    assert backups.start_pruning(db, "one", now=NOW, until=SOON)
+    backups.finish(db, "one", now=SOON)
+    assert backups.finished_at(db) == SOON
+    assert backups.needed_since(db, now=NOW) is None
+    # Neither those that come after it nor those that fail take it back.
+    assert backups.begin(db, "two", "/a", now=NOW, until=LATER)
+    backups.forget_others(db, "two", "/a")
+    backups.end(db, "two")
+    assert backups.finished_at(db) == SOON
+    assert backups.begin(db, "three", "/b", now=LATER, until=LATER + HOUR)
+    backups.finish(db, "three", now=LATER + HOUR)
+    assert backups.finished_at(db) == LATER + HOUR
+    assert count(db, schema.backups) == [1]
+    backups.finish(db, "dead", now=LATER + 2 * HOUR)
+    assert backups.finished_at(db) == LATER + HOUR

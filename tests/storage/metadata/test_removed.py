@@ -52,6 +52,40 @@ def test_what_cannot_be_deleted_now_is_due_later(db: Connection) -> None:
     assert removed.take_due(db, now=LATER, limit=9) == [taken]
 
 
+def test_what_somebody_is_about_to_bring_back_is_kept(db: Connection) -> None:
+    for word, due_at in (("due", NOW), ("kept", LATER)):
+        add(db, word, due_at)
+    add_manifest(db)
+    c = schema.removed_content.c
+    ids = db.execute(select(c.id).order_by(c.id)).scalars().all()
+    removed.keep_until(db, ids, NOW + SECOND)
+    moments = db.execute(select(c.due_at).order_by(c.id)).scalars().all()
+    assert moments == [NOW + SECOND, LATER, NOW + SECOND]
+    removed.take_due(db, now=NOW + SECOND, limit=9)
+    removed.keep_until(db, ids, LATER + SECOND)
+    moments = db.execute(select(c.due_at).order_by(c.id)).scalars().all()
+    assert moments == [NOW + SECOND, LATER + SECOND, LATER + SECOND]
+
+
+def test_what_clients_were_sent_to_waits_for_them(db: Connection) -> None:
+    add(db, "blob")
+    minute, early, late = 60 * SECOND, NOW + 59 * SECOND, NOW + 60 * SECOND
+    assert not removed.is_any_due(db, now=early, redirected=minute)
+    assert removed.due(db, now=early, redirected=minute) == Sizes(0, 0)
+    assert removed.take_due(db, now=early, redirected=minute, limit=9) == []
+    assert removed.is_any_due(db, now=late, redirected=minute)
+    assert removed.due(db, now=late, redirected=minute) == Sizes(1, 3)
+    [taken] = removed.take_due(db, now=late, redirected=minute, limit=9)
+    # What was begun is seen through.
+    assert removed.is_any_due(db, now=early, redirected=minute)
+    assert removed.take_due(db, now=early, redirected=minute, limit=9) == [taken]
+
+
+def test_manifests_wait_for_no_client(db: Connection) -> None:
+    add_manifest(db)
+    assert removed.is_any_due(db, now=NOW, redirected=60 * SECOND)
+
+
 def test_manifests_are_forgotten_when_they_are_due(db: Connection) -> None:
     for _ in range(3):
         add_manifest(db)

@@ -1,4 +1,4 @@
-{{/* The settings of a node: values as they are, secrets by the names of what holds them. */}}
+{{/* The settings that every command takes: values as they are, secrets by the names of what holds them. */}}
 {{- define "longshore.environment" -}}
 {{- include "longshore.variable" (list "LONGSHORE_EXTERNAL_URL" .Values.externalUrl) -}}
 {{- include "longshore.variable" (list "LONGSHORE_SHUTDOWN_TIMEOUT" .Values.shutdownSeconds) -}}
@@ -19,11 +19,17 @@
 {{- end -}}
 {{- with .Values.secrets -}}
 {{- include "longshore.secret" (list "LONGSHORE_DATABASE" .database.name .database.key) -}}
+{{- include "longshore.secret" (list "AWS_ACCESS_KEY_ID" .s3.name .s3.accessKeyId) -}}
+{{- include "longshore.secret" (list "AWS_SECRET_ACCESS_KEY" .s3.name .s3.secretAccessKey) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What nodes take besides. */}}
+{{- define "longshore.nodeSecrets" -}}
+{{- with .Values.secrets -}}
 {{- include "longshore.secret" (list "LONGSHORE_KEYS_SECRET" .keys.name .keys.key) -}}
 {{- include "longshore.secret" (list "LONGSHORE_ADMIN_PASSWORD" .adminPassword.name .adminPassword.key) -}}
 {{- include "longshore.secret" (list "LONGSHORE_METRICS_TOKEN" .metricsToken.name .metricsToken.key) -}}
-{{- include "longshore.secret" (list "AWS_ACCESS_KEY_ID" .s3.name .s3.accessKeyId) -}}
-{{- include "longshore.secret" (list "AWS_SECRET_ACCESS_KEY" .s3.name .s3.secretAccessKey) -}}
 {{- end -}}
 {{- end -}}
 

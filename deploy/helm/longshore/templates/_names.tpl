@@ -34,6 +34,48 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* Pods of backups: no Service, budget or policy of the nodes finds them by these. */}}
+{{- define "longshore.backupSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-backup
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* A CronJob's name leaves room for what is added to that of each job. */}}
+{{- define "longshore.backupName" -}}
+{{- printf "%s-backup" (include "longshore.fullname" . | trunc 45 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "longshore.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "longshore.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Name servers, and what the values say. */}}
+{{- define "longshore.egress" -}}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- with .Values.networkPolicy.egress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "longshore.claim" -}}
+{{- .Values.persistence.existingClaim | default (include "longshore.fullname" .) -}}
+{{- end -}}
+
 {{/* What is wrong with the values as a whole; a schema cannot say it in words. */}}
 {{- define "longshore.check" -}}
 {{- $team := and .Values.storage.url .Values.secrets.database.name -}}
@@ -51,5 +93,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.secrets.metricsToken.name) -}}
 {{- fail "set secrets.metricsToken.name: without a token Prometheus may not read /metrics" -}}
+{{- end -}}
+{{- with .Values.backup -}}
+{{- $inDirectory := hasPrefix "/" .destination -}}
+{{- if and .enabled (not .destination) -}}
+{{- fail "set backup.destination: s3://bucket/prefix, or /backup with backup.existingClaim" -}}
+{{- end -}}
+{{- if and .enabled (ne $inDirectory (not (empty .existingClaim))) -}}
+{{- fail "backup.destination is in /backup if and only if backup.existingClaim names the volume for it" -}}
+{{- end -}}
+{{- if and .enabled (eq (trimSuffix "/" .destination) (trimSuffix "/" $.Values.storage.url)) -}}
+{{- fail "backup.destination is the storage itself: name another place" -}}
+{{- end -}}
+{{- if and .enabled $.Values.persistence.enabled (eq $.Values.persistence.accessMode "ReadWriteOncePod") -}}
+{{- fail "a backup needs the node's volume beside the node: set persistence.accessMode to ReadWriteOnce" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
