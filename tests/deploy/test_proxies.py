@@ -1,7 +1,10 @@
 """The configurations of reverse proxies do what longshore needs of one."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +12,7 @@ from tests.deploy.files import DEPLOY, passed
 from tests.deploy.proxies import Proxy, caddy, nginx
 from tests.e2e.clients import debian
 from tests.e2e.images import Content, noise
-from tests.e2e.process import running, wait_until
+from tests.e2e.process import free_port, running, wait_until
 from tests.e2e.server import ADMIN, Server
 from tests.e2e.wire import Wire
 
@@ -31,8 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def proxy(
     request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy of one kind or the other, in front of the node."""
-    with running(KINDS[request.param](tmp_path_factory.mktemp(request.param), server.host)) as proxy:
+    """A proxy of one kind or the other, in front of the node and one that is away."""
+    kind, away = request.param, f"127.0.0.1:{free_port()}"
+    with running(KINDS[kind](tmp_path_factory.mktemp(kind), server.host, away)) as proxy:
         yield proxy
 
 
@@ -48,6 +52,65 @@ def test_a_node_that_is_away_is_not_noticed(proxy: Proxy) -> None:
         with proxy.wire("library/app", ADMIN) as wire:
             wire.request("GET", "/readyz").expect(200)
             assert wire.start_upload()
+
+
+class Leaving(BaseHTTPRequestHandler):
+    """A node that says it is ready, and hangs up on who comes."""
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        assert isinstance(self.server, LeavingNode)
+        self.server.left_alone += 1
+        self.close_connection = True
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class LeavingNode(ThreadingHTTPServer):
+    """Counts whom it has hung up on."""
+
+    left_alone = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Leaving)
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture
+def leaving() -> Iterator[LeavingNode]:
+    """A node that is on its way out."""
+    with LeavingNode() as node:
+        thread = threading.Thread(target=node.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield node
+        finally:
+            node.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_that_leaves_in_the_middle_is_not_noticed(
+    kind: str, method: str, server: Server, leaving: LeavingNode, tmp_path: Path
+) -> None:
+    with running(KINDS[kind](tmp_path, server.host, leaving.host)) as proxy:
+        while leaving.left_alone == 0:
+            with contextlib.closing(proxy.connect()) as connection:
+                connection.request(method, "/v2/")
+                assert connection.getresponse().status == 401
 
 
 def test_clients_are_sent_where_they_came_from(proxy: Proxy) -> None:
