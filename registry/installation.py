@@ -20,7 +20,7 @@ from auth.passwords import Passwords
 from registry.config import Settings, is_s3
 from registry.grace import Grace
 from registry.shared_keys import SharedKeys
-from storage.blobs import BlobStore, Holds, StoreUnavailable
+from storage.blobs import BlobStore, Holds, StoreUnavailable, StoreUntrusted
 from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from storage.s3_client import S3Place
 
 FIRST_ADMINISTRATOR: Final = "admin"
+
+UNTRUSTED_ADVICE: Final = "set s3_ca to a file with the certificates of the authority that signed the store's"
 
 # Characters of a password made up for the first administrator: 120 bits.
 _PASSWORD_BYTES: Final = 15
@@ -85,7 +87,10 @@ def check_storage(settings: Settings) -> None:
         return
     from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
 
-    S3Client(place_of(settings, storage)).check_now()
+    try:
+        S3Client(place_of(settings, storage)).check_now()
+    except StoreUntrusted as error:
+        raise StoreUnavailable(f"{error}; {UNTRUSTED_ADVICE}") from error
 
 
 def place_of(settings: Settings, storage: str) -> "S3Place":
