@@ -7,7 +7,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 from tests.deploy.files import DEPLOY, passed
-from tests.e2e.clients import Account, debian
+from tests.e2e.clients import Account, debian, go_tool
 from tests.e2e.process import Daemon, child_environment, free_port
 from tests.e2e.wire import WIRE_SECONDS, Wire
 
@@ -111,7 +111,7 @@ def caddy(folder: Path, node: str, other: str) -> Proxy:
     port, main, adapter = free_port(), folder / "Caddyfile", ("--adapter", "caddyfile")
     main.write_text(CADDY.format(http=free_port(), https=port, folder=folder, file=DEPLOY / "Caddyfile"))
     environment = child_environment(SITE="localhost", NODES=f"{node} {other}", HOME=str(folder))
-    passed(debian("caddy"), "validate", "--config", main, *adapter, environment=environment)
-    argv = (debian("caddy"), "run", "--config", main, *adapter)
+    passed(go_tool("caddy"), "validate", "--config", main, *adapter, environment=environment)
+    argv = (go_tool("caddy"), "run", "--config", main, *adapter)
     authority = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
     return Proxy(port, authority, Daemon(argv, folder / "log", environment))
