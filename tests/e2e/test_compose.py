@@ -1,6 +1,7 @@
 """deploy/compose.yaml, brought up with the one command that the runbook names, and used through its proxy.
 
-Compose builds longshore's image by itself. The other images are stand-ins: see stand_ins.py.
+Compose builds longshore's image by itself, here with the classic builder: BuildKit does in test_image.py. The
+other images are stand-ins: see stand_ins.py.
 """
 
 import json
@@ -157,7 +158,8 @@ def team(engine: Engine, images: dict[str, str], tmp_path_factory: pytest.TempPa
     for name in (".dockerignore", "README.md", "openapi.yaml", "pyproject.toml", "requirements.lock"):
         shutil.copy2(ROOT / name, checkout)
     folder = checkout / "deploy"
-    team = Team(engine.docker.within(folder).patient(BUILD_SECONDS), folder, free_port(), free_port())
+    docker = engine.docker.with_environment(DOCKER_BUILDKIT="0").within(folder).patient(BUILD_SECONDS)
+    team = Team(docker, folder, free_port(), free_port())
     make_secrets = Client(folder / "make-secrets", engine.docker.environment)
     make_secrets("localhost", str(team.port))
     bridge = Bridge()  # so that no other engine has this subnet
