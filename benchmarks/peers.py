@@ -13,8 +13,9 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 
+from tests.e2e.certificates import Tls
 from tests.e2e.clients import ROOT, debian, go_tool
-from tests.e2e.cluster import Nginx, Tls
+from tests.e2e.cluster import Nginx
 from tests.e2e.process import Daemon, child_environment, free_port, running
 from tests.e2e.server import ADMIN
 from tests.e2e.wire import Wire

@@ -20,7 +20,7 @@ from benchmarks.results import Measured, Suite
 from benchmarks.run import Plan, say
 from benchmarks.usage import Watch
 from benchmarks.workloads import Bench, Workload
-from tests.e2e.cluster import make_certificate
+from tests.e2e.certificates import make_certificate
 from tests.e2e.process import running
 from tests.postgres import running_postgres
 from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server

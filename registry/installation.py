@@ -20,7 +20,7 @@ from auth.passwords import Passwords
 from registry.config import Settings, is_s3
 from registry.grace import Grace
 from registry.shared_keys import SharedKeys
-from storage.blobs import BlobStore, Holds, StoreUnavailable
+from storage.blobs import BlobStore, Holds, StoreUnavailable, StoreUntrusted
 from storage.filesystem import FileStore
 from storage.metadata import accounts
 from storage.metadata.databases import Database, PostgresDatabase, SqliteDatabase
@@ -35,6 +35,8 @@ FIRST_ADMINISTRATOR: Final = "admin"
 # A store takes what was signed by a clock up to 15 minutes off; and the clock of one node says when bytes
 # were removed, that of another how long ago that is.
 _CLOCK_ERRORS: Final = timedelta(minutes=15) + 2 * CLOCK_ERROR
+
+UNTRUSTED_ADVICE: Final = "set s3_ca to a file with the certificates of the authority that signed the store's"
 
 # Characters of a password made up for the first administrator: 120 bits.
 _PASSWORD_BYTES: Final = 15
@@ -89,7 +91,10 @@ def check_storage(settings: Settings) -> None:
         return
     from storage.s3_client import S3Client  # noqa: PLC0415 - see store_of()
 
-    S3Client(place_of(settings, storage)).check_now()
+    try:
+        S3Client(place_of(settings, storage)).check_now()
+    except StoreUntrusted as error:
+        raise StoreUnavailable(f"{error}; {UNTRUSTED_ADVICE}") from error
 
 
 def place_of(settings: Settings, storage: str) -> "S3Place":

@@ -9,6 +9,7 @@ Errors:
     ├── StoreFull        no room; nothing half-written is visible
     ├── StoreReadOnly    no writes are taken; nothing half-written is visible
     └── StoreUnavailable the store does not answer, or lets nobody in
+        └── StoreUntrusted   its certificate is of nobody who is trusted
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -46,6 +47,10 @@ class StoreFull(BlobStoreError):
 
 class StoreUnavailable(BlobStoreError):
     """The store does not answer, or lets nobody in; nothing half-written is visible."""
+
+
+class StoreUntrusted(StoreUnavailable):
+    """The store shows a certificate that nobody signed who is trusted: nothing was asked of it."""
 
 
 class StoreReadOnly(BlobStoreError):

@@ -17,9 +17,16 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import boto3.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError, SSLError
 
-from storage.blobs import BlobMissing, BlobStoreError, StagedMissing, StoreFull, StoreUnavailable
+from storage.blobs import (
+    BlobMissing,
+    BlobStoreError,
+    StagedMissing,
+    StoreFull,
+    StoreUnavailable,
+    StoreUntrusted,
+)
 from storage.threads import run_in
 
 P = ParamSpec("P")
@@ -151,7 +158,7 @@ class S3Client:
             reason = {"404": "does not exist", "403": "is closed to these credentials"}.get(_code(error))
             raise StoreUnavailable(f"{where} {reason or f'cannot be used: {error}'}") from error
         except BotoCoreError as error:
-            raise StoreUnavailable(f"{where} cannot be reached: {error}") from error
+            raise _of_silence(error)(f"{where} cannot be reached: {error}") from error
 
     async def put(self, key: str, body: Body) -> None:
         """Store an object."""
@@ -352,7 +359,13 @@ def translated(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     except ParamValidationError:
         raise  # a mistake of ours
     except BotoCoreError as error:
-        raise StoreUnavailable(str(error)) from error
+        raise _of_silence(error)(str(error)) from error
+
+
+def _of_silence(error: BotoCoreError) -> type[StoreUnavailable]:
+    """Return what it is called that there is no answer."""
+    untrusted = isinstance(error, SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return StoreUntrusted if untrusted else StoreUnavailable
 
 
 def _of_client_error(error: ClientError) -> BlobStoreError:

@@ -15,7 +15,7 @@ from benchmarks.latency import probing
 from benchmarks.peers import REPOSITORY, longshore
 from benchmarks.small_images import LAYERS, make_images, push_images
 from benchmarks.workloads import ACCEPT, MANIFESTS, Bench
-from tests.e2e.cluster import make_certificate
+from tests.e2e.certificates import make_certificate
 from tests.e2e.server import CHEAP_PASSWORDS
 from tests.e2e.wire import Wire
 

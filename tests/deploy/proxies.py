@@ -1,4 +1,4 @@
-"""nginx and Caddy with the files of deploy/, in front of one node that lives and one that does not."""
+"""nginx and Caddy with the files of deploy/, in front of one node that lives and another one."""
 
 import contextlib
 import ssl
@@ -7,7 +7,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 
 from tests.deploy.files import DEPLOY, passed
-from tests.e2e.clients import Account, debian
+from tests.e2e.clients import Account, debian, go_tool
 from tests.e2e.process import Daemon, child_environment, free_port
 from tests.e2e.wire import WIRE_SECONDS, Wire
 
@@ -77,7 +77,7 @@ class Proxy:
         return False
 
 
-def nginx(folder: Path, node: str) -> Proxy:
+def nginx(folder: Path, node: str, other: str) -> Proxy:
     """Nginx with deploy/nginx.conf, its addresses and files aside."""
     port, key, certificate = free_port(), folder / "key.pem", folder / "certificate.pem"
     passed(
@@ -88,7 +88,7 @@ def nginx(folder: Path, node: str) -> Proxy:
     text = (DEPLOY / "nginx.conf").read_text()
     for said, meant in {
         "192.0.2.11:5000": node,
-        "192.0.2.12:5000": f"127.0.0.1:{free_port()}",
+        "192.0.2.12:5000": other,
         "listen [::]:80;": "",
         "listen [::]:443 ssl;": "",
         "listen 80;": f"listen 127.0.0.1:{free_port()};",
@@ -106,14 +106,12 @@ def nginx(folder: Path, node: str) -> Proxy:
     return Proxy(port, certificate, Daemon(argv, folder / "log", child_environment()))
 
 
-def caddy(folder: Path, node: str) -> Proxy:
+def caddy(folder: Path, node: str, other: str) -> Proxy:
     """Caddy with deploy/Caddyfile as it stands."""
     port, main, adapter = free_port(), folder / "Caddyfile", ("--adapter", "caddyfile")
     main.write_text(CADDY.format(http=free_port(), https=port, folder=folder, file=DEPLOY / "Caddyfile"))
-    environment = child_environment(
-        SITE="localhost", NODES=f"{node} 127.0.0.1:{free_port()}", HOME=str(folder)
-    )
-    passed(debian("caddy"), "validate", "--config", main, *adapter, environment=environment)
-    argv = (debian("caddy"), "run", "--config", main, *adapter)
+    environment = child_environment(SITE="localhost", NODES=f"{node} {other}", HOME=str(folder))
+    passed(go_tool("caddy"), "validate", "--config", main, *adapter, environment=environment)
+    argv = (go_tool("caddy"), "run", "--config", main, *adapter)
     authority = folder / "storage" / "pki" / "authorities" / "local" / "root.crt"
     return Proxy(port, authority, Daemon(argv, folder / "log", environment))

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from tests.deploy.files import (
     passed,
     run,
 )
-from tests.e2e.clients import debian
+from tests.e2e.clients import go_tool
 from tests.e2e.process import child_environment
 
 NODES = ("node1", "node2")
@@ -54,11 +55,17 @@ def raw() -> dict[str, Any]:
     return services
 
 
+def config(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Have compose print what it understands."""
+    return run(go_tool("docker-compose"), "config", cwd=folder, environment=child_environment())
+
+
 @pytest.fixture
 def services(folder: Path) -> dict[str, Any]:
     """The services as compose understands them."""
-    compose = (debian("docker-compose"), "--project-directory", folder, "--file", folder / "compose.yaml")
-    found: dict[str, Any] = parse(passed(*compose, "config", environment=child_environment()))["services"]
+    done = config(folder)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = parse(done.stdout)["services"]
     return found
 
 
@@ -78,7 +85,10 @@ def test_secrets_differ_and_are_long(folder: Path) -> None:
     passed(folder / "make-secrets", "registry.example.com", "8443")
     second = variables_of(folder / ".env")
     same = {name for name in first if first[name] == second[name]}
-    assert same == {"SITE", "HTTPS_PORT", "LONGSHORE_EXTERNAL_URL", "S3_ACCESS_KEY"}
+    assert same == {
+        *("COMPOSE_PROJECT_NAME", "SITE", "HTTPS_PORT"),
+        *("LONGSHORE_EXTERNAL_URL", "S3_ACCESS_KEY"),
+    }
     assert first["LONGSHORE_EXTERNAL_URL"] == "https://registry.example.com:8443"
     assert len(first["LONGSHORE_KEYS_SECRET"]) >= 32
     assert all(len(first[name]) >= 24 for name in first if "SECRET" in name or "PASSWORD" in name)
@@ -122,8 +132,7 @@ def test_compose_understands_it(services: dict[str, Any], folder: Path) -> None:
 @pytest.mark.e2e
 def test_without_secrets_it_says_what_to_do(folder: Path) -> None:
     (folder / ".env").unlink()
-    compose = (debian("docker-compose"), "--project-directory", folder, "--file", folder / "compose.yaml")
-    done = run(*compose, "config", environment=child_environment())
+    done = config(folder)
     assert done.returncode != 0
     assert "run ./make-secrets first" in done.stderr
 

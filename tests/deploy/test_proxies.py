@@ -1,15 +1,18 @@
 """The configurations of reverse proxies do what longshore needs of one."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from tests.deploy.files import DEPLOY, passed
 from tests.deploy.proxies import Proxy, caddy, nginx
-from tests.e2e.clients import debian
+from tests.e2e.clients import go_tool
 from tests.e2e.images import Content, noise
-from tests.e2e.process import running, wait_until
+from tests.e2e.process import free_port, running, wait_until
 from tests.e2e.server import ADMIN, Server
 from tests.e2e.wire import Wire
 
@@ -31,8 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def proxy(
     request: pytest.FixtureRequest, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """A proxy of one kind or the other, in front of the node."""
-    with running(KINDS[request.param](tmp_path_factory.mktemp(request.param), server.host)) as proxy:
+    """A proxy of one kind or the other, in front of the node and one that is away."""
+    kind, away = request.param, f"127.0.0.1:{free_port()}"
+    with running(KINDS[kind](tmp_path_factory.mktemp(kind), server.host, away)) as proxy:
         yield proxy
 
 
@@ -48,6 +52,95 @@ def test_a_node_that_is_away_is_not_noticed(proxy: Proxy) -> None:
         with proxy.wire("library/app", ADMIN) as wire:
             wire.request("GET", "/readyz").expect(200)
             assert wire.start_upload()
+
+
+class Leaving(BaseHTTPRequestHandler):
+    """A node that says it is ready, and hangs up on who comes."""
+
+    server: "LeavingNode"
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            self.server.checks += 1
+            return
+        self.server.left_alone += 1
+        self.close_connection = True
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class LeavingNode(ThreadingHTTPServer):
+    """Counts who asked whether it is ready, and whom it has hung up on."""
+
+    checks = 0
+    left_alone = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Leaving)
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture
+def leaving() -> Iterator[LeavingNode]:
+    """A node that is on its way out."""
+    with LeavingNode() as node:
+        thread = threading.Thread(target=node.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield node
+        finally:
+            node.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_node_that_leaves_in_the_middle_is_not_noticed(
+    kind: str, method: str, server: Server, leaving: LeavingNode, tmp_path: Path
+) -> None:
+    with running(KINDS[kind](tmp_path, server.host, leaving.host)) as proxy:
+        while leaving.left_alone == 0:
+            with contextlib.closing(proxy.connect()) as connection:
+                connection.request(method, "/v2/")
+                assert connection.getresponse().status == 401
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_sent_while_a_node_goes_is_not_lost(
+    kind: str, server: Server, leaving: LeavingNode, tmp_path: Path
+) -> None:
+    """Nothing listens where the proxy still believes in a node: bodies go to the other one."""
+    with contextlib.ExitStack() as stack:
+        wire = stack.enter_context(Wire(server.host, "library/app", ADMIN))
+        proxy = stack.enter_context(running(KINDS[kind](tmp_path, server.host, leaving.host)))
+        if kind == "caddy":  # which asks by itself
+            wait_until(lambda: leaving.checks > 0, "it is believed in")
+        leaving.shutdown()
+        leaving.server_close()
+        connections = []
+        # While one is at the node that lives, the other one is for the node that is gone.
+        for location in (wire.start_upload(), wire.start_upload()):
+            connection = stack.enter_context(contextlib.closing(proxy.connect()))
+            connection.putrequest("PATCH", location)
+            for name, value in wire.headers({"Transfer-Encoding": "chunked"}).items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            connection.send(b"4\r\nmore\r\n")
+            connections.append(connection)
+        for connection in connections:
+            connection.send(b"0\r\n\r\n")
+            assert connection.getresponse().status == 202
 
 
 def test_clients_are_sent_where_they_came_from(proxy: Proxy) -> None:
@@ -98,4 +191,4 @@ def test_numbers_are_not_for_everybody(wire: Wire) -> None:
 
 def test_the_caddyfile_is_written_as_caddy_writes_it() -> None:
     written = (DEPLOY / "Caddyfile").read_text()
-    assert passed(debian("caddy"), "fmt", DEPLOY / "Caddyfile") == written
+    assert passed(go_tool("caddy"), "fmt", DEPLOY / "Caddyfile") == written

@@ -5,20 +5,18 @@ that they name keep their paths, so `docker import` of the archive gives an imag
 """
 
 import importlib.metadata
-import io
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
+from .clients import debian
+from .root_filesystem import RootFilesystem
+
 PROGRAMS = ("sh", "cat", "cp", "echo", "env", "hostname", "id", "ls", "mkdir", "rm", "sleep", "true", "uname")
-MERGED_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 # Large, and no part of running programs: tests, caches, static libraries, other people's packages.
 LEFT_OUT = {"__pycache__", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3"}
 PACKAGES = {"site-packages", "dist-packages"}
@@ -39,58 +37,6 @@ WHEELS_COUNT_ON = (
 PASSWD = "root:x:0:0:root:/root:/bin/sh\n"
 
 
-class RootFilesystem:
-    """A root file system in a tar: each file once, symbolic links followed."""
-
-    def __init__(self, path: Path) -> None:
-        self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 closed by close()
-        self._added: set[str] = set()
-
-    @property
-    def paths(self) -> frozenset[str]:
-        """What was added, as absolute paths."""
-        return frozenset(f"/{name}" for name in self._added)
-
-    def close(self) -> None:
-        """Finish the archive."""
-        self._archive.close()
-
-    def add(self, path: Path) -> None:
-        """Add a file under the path that it has here, its folder's links resolved."""
-        with path.open("rb") as file:
-            member = self._archive.gettarinfo(arcname=str(path.parent.resolve() / path.name), fileobj=file)
-            self._put(member, file)
-
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Add a file of our own."""
-        member = tarfile.TarInfo(path)
-        member.size, member.mode = len(text.encode()), mode
-        self._put(member, io.BytesIO(text.encode()))
-
-    def copy(self, file: Path, path: str) -> None:
-        """Add `file` under another path."""
-        self.write(path, file.read_text())
-
-    def folder(self, path: str, mode: int = 0o755) -> None:
-        """Add a folder."""
-        member = tarfile.TarInfo(path)
-        member.type, member.mode = tarfile.DIRTYPE, mode
-        self._put(member)
-
-    def link(self, path: str, target: str) -> None:
-        """Add a symbolic link."""
-        member = tarfile.TarInfo(path)
-        member.type, member.linkname = tarfile.SYMTYPE, target
-        self._put(member)
-
-    def _put(self, member: tarfile.TarInfo, file: io.BufferedIOBase | None = None) -> None:
-        member.name = member.name.lstrip("/")
-        member.uid = member.gid = 0
-        if member.name not in self._added:
-            self._added.add(member.name)
-            self._archive.addfile(member, file)
-
-
 def search_path() -> str:
     """The PATH under which the image's programs are found."""
     return f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
@@ -108,8 +54,8 @@ def write_base_image(path: Path, *, with_index: bool = False) -> None:
             root.folder(folder)
         root.folder("tmp", mode=0o1777)
         root.write("etc/passwd", PASSWD)
-        _link_merged_folders(root)
-        _add_programs(root, [Path(_which(name)) for name in PROGRAMS])
+        root.link_merged_folders()
+        root.add_programs(*map(debian, PROGRAMS))
         _add_python(root)
         _add_pip(root)
         if with_index:
@@ -119,30 +65,15 @@ def write_base_image(path: Path, *, with_index: bool = False) -> None:
         root.close()
 
 
-def _link_merged_folders(root: RootFilesystem) -> None:
-    """Programs and the dynamic loader are named by /bin and /lib64, which Debian keeps under /usr."""
-    for folder in MERGED_FOLDERS:
-        if Path(folder).is_symlink():
-            root.link(folder, str(Path(folder).readlink()))
-            root.folder(str(Path(folder).resolve()))
-
-
-def _add_programs(root: RootFilesystem, programs: Iterable[Path]) -> None:
-    for program in programs:
-        root.add(program)
-        for library in shared_libraries(program):
-            root.add(library)
-
-
 def _add_python(root: RootFilesystem) -> None:
     """Add the interpreter at its own prefix, with the names that Dockerfiles call it by."""
     interpreter = Path(sys.base_prefix) / "bin" / f"python{sysconfig.get_python_version()}"
-    _add_programs(root, [interpreter])
+    root.add_programs(interpreter)
     for name in ("python", "python3"):
         root.link(str(interpreter.with_name(name)), interpreter.name)
     for file in _standard_library(Path(sysconfig.get_path("stdlib"))):
         if file.suffix == ".so":
-            _add_programs(root, [file])
+            root.add_programs(file)
         else:
             root.add(file)
 
@@ -167,7 +98,7 @@ def _add_index(root: RootFilesystem) -> None:
     root.add(CERTIFICATES)
     root.write("etc/pip.conf", _pip_configuration())
     for name in WHEELS_COUNT_ON:
-        _add_programs(root, [Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}") / name])
+        root.add_programs(Path(f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}") / name)
 
 
 def _packages_of(paths: Iterable[str]) -> str:
@@ -196,17 +127,3 @@ def _pip_configuration() -> str:
     if "cert" in said:
         said["cert"] = str(CERTIFICATES)
     return "\n".join(["[global]", *(f"{name} = {said[name]}" for name in PIP_OPTIONS if name in said), ""])
-
-
-@cache
-def shared_libraries(program: Path) -> tuple[Path, ...]:
-    """The libraries that a program needs, its loader among them, as ldd finds them."""
-    listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    return tuple(Path(path) for path in re.findall(r"(/\S+) \(0x", listing))
-
-
-def _which(name: str) -> str:
-    path = shutil.which(name, path="/usr/bin:/bin")
-    if path is None:
-        raise FileNotFoundError(f"{name}: not among Debian's programs")
-    return path

@@ -69,10 +69,7 @@ class Client:
 
     def __call__(self, *words: str | Path, stdin: str | bytes = b"") -> str:
         """Run it and return its standard output; `CommandFailed` unless it exits with 0."""
-        done = self.run(*words, stdin=stdin)
-        if done.returncode != 0:
-            raise CommandFailed(describe(done, "failed"))
-        return done.stdout.decode(errors="replace")
+        return printed(self.run(*words, stdin=stdin))
 
     def refused(self, *words: str | Path, stdin: str | bytes = b"") -> str:
         """Run what must fail and return all that it printed; `CommandFailed` if it exits with 0."""
@@ -140,6 +137,13 @@ class Client:
 
     def _login(self, host: str, account: Account) -> tuple[str, ...]:
         return (*self.login_words, "--username", account.name, "--password-stdin", host)
+
+
+def printed(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What a command printed to its standard output; `CommandFailed` unless it exited with 0."""
+    if done.returncode != 0:
+        raise CommandFailed(describe(done, "failed"))
+    return done.stdout.decode(errors="replace")
 
 
 def describe(done: subprocess.CompletedProcess[bytes], verdict: str) -> str:

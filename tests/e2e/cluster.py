@@ -3,7 +3,6 @@
 import contextlib
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,13 @@ from tests.deploy.proxies import NGINX
 from tests.postgres import PostgresServer, running_postgres
 from tests.storage.servers import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, S3Server
 
+from .certificates import Tls, make_certificate
 from .clients import ROOT, Account, debian
 from .engine import Bridge
 from .process import Daemon, child_environment, free_port, running
 from .server import Server
 
 KEYS_SECRET: Final = "thirty-two characters are needed, at the least"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """A certificate for one address, and the authority that signed it."""
-
-    authority: Path
-    certificate: Path
-    key: Path
 
 
 def url_of(host: str, tls: Tls | None) -> str:
@@ -185,47 +176,6 @@ def running_cluster(
             stack.enter_context(running(node))
         stack.enter_context(running(proxy))
         yield Cluster(nodes, proxy, postgres, s3, certificate)
-
-
-def make_certificate(folder: Path, address: str) -> Tls:
-    """Make an authority and a certificate of it for an IP address."""
-    folder.mkdir()
-    tls = Tls(folder / "ca.crt", folder / "server.crt", folder / "server.key")
-    (folder / "extensions").write_text(f"subjectAltName=IP:{address}\n")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    request, authority_key = folder / "server.csr", folder / "ca.key"
-    for words in (
-        (
-            "req",
-            "-x509",
-            *key,
-            "-keyout",
-            authority_key,
-            "-out",
-            tls.authority,
-            "-subj",
-            "/CN=tests",
-            "-days",
-            "2",
-        ),
-        ("req", *key, "-keyout", tls.key, "-out", request, "-subj", f"/CN={address}"),
-        (
-            *(
-                "x509",
-                "-req",
-                "-in",
-                request,
-                "-CA",
-                tls.authority,
-                "-CAkey",
-                authority_key,
-                "-CAcreateserial",
-            ),
-            *("-out", tls.certificate, "-days", "2", "-extfile", folder / "extensions"),
-        ),
-    ):
-        subprocess.run([debian("openssl"), *words], check=True, capture_output=True)
-    return tls
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ import pytest
 
 from tests.storage.servers import BUCKET
 
-from .cluster import Cluster, Nginx, Tls, make_certificate, running_cluster
+from .certificates import Tls, make_certificate
+from .cluster import Cluster, Nginx, running_cluster
 from .process import free_port, running
 from .server import Server
 

@@ -1,6 +1,7 @@
 """longshore's own image: built by the real engine, kept in longshore, pulled from it, and run.
 
-The base of the build comes from longshore too. Only packages come from the index that pip asks here.
+The base of the build comes from longshore too. Only packages come from the index that pip asks here. BuildKit
+builds it; the classic builder does in test_compose.py.
 """
 
 import json
@@ -60,21 +61,17 @@ def base(server: Server, engine: Engine, tmp_path_factory: pytest.TempPathFactor
     return name
 
 
-def build(engine: Engine, base: str, name: str, *, buildkit: bool) -> None:
-    docker = engine.docker.with_environment(DOCKER_BUILDKIT=str(int(buildkit))).patient(BUILD_SECONDS)
-    arguments = (f"BASE={base}", f"REVISION={REVISION}")
-    docker(
-        *("build", "--network", "host", "--file", ROOT / "deploy" / "Dockerfile", "--tag", name),
-        *(word for argument in arguments for word in ("--build-arg", argument)),
-        ROOT,
-    )
-
-
 @pytest.fixture(scope="module")
 def image(server: Server, engine: Engine, base: str) -> str:
     """The name of longshore's image: built, pushed, removed and pulled from the server."""
     name = f"{server.host}/library/longshore:test"
-    build(engine, base, name, buildkit=True)
+    arguments = (f"BASE={base}", f"REVISION={REVISION}")
+    build = engine.docker.with_environment(DOCKER_BUILDKIT="1").patient(BUILD_SECONDS)
+    build(
+        *("build", "--network", "host", "--file", ROOT / "deploy" / "Dockerfile", "--tag", name),
+        *(word for argument in arguments for word in ("--build-arg", argument)),
+        ROOT,
+    )
     engine.docker("push", name)
     engine.remove_images()
     assert engine.docker("images", "--all", "--quiet") == ""
@@ -96,12 +93,6 @@ def node(
     return running(
         Node(engine.docker, image, name, free_port(), {**defaults, **(settings or {})}, network, keeps)
     )
-
-
-def test_the_classic_builder_builds_it_too(engine: Engine, base: str) -> None:
-    build(engine, base, "longshore:classic", buildkit=False)
-    assert engine.docker("run", "--rm", "longshore:classic", "--version").startswith("longshore, version")
-    engine.docker("rmi", "--force", "longshore:classic")
 
 
 def test_a_node_serves_its_own_image(server: Server, engine: Engine, image: str) -> None:

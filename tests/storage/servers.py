@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any, Final
 import boto3.session
 import pytest
 
+from tests.e2e.certificates import Tls
 from tests.e2e.clients import go_tool
 from tests.e2e.process import Daemon
 from tests.storage.stores import PLACE
@@ -23,14 +25,17 @@ REGION: Final = "us-east-1"
 
 
 class S3Server:
-    """MinIO or versitygw with one bucket."""
+    """MinIO or versitygw with one bucket; MinIO speaks TLS where it is given a certificate."""
 
-    def __init__(self, kind: str, folder: Path, port: int | None = None) -> None:
+    def __init__(self, kind: str, folder: Path, port: int | None = None, tls: Tls | None = None) -> None:
         self.port = port or _free_port()
         self.data = folder / "data"
         self.data.mkdir()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+        self._authority = None if tls is None else str(tls.authority)
         argv, settings = {"minio": _minio, "versitygw": _versitygw}[kind](self.port, self.data)
+        if tls is not None:
+            argv += ["--certs-dir", _certificates(folder, tls)]
         environment = {**os.environ, **settings, "GOMEMLIMIT": "256MiB", "GOMAXPROCS": "2"}
         self._daemon = Daemon(argv, folder / "server.log", environment)
 
@@ -55,7 +60,7 @@ class S3Server:
     def client(self) -> Any:
         """A plain boto3 client with all rights."""
         session = boto3.session.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
-        return session.client("s3", endpoint_url=self.endpoint)
+        return session.client("s3", endpoint_url=self.endpoint, verify=self._authority)
 
     def note_place(self, root: Path, **changed: object) -> None:
         """Write into a directory where a store of its own is in the bucket."""
@@ -89,6 +94,15 @@ def _minio(port: int, data: Path) -> tuple[list[str | Path], dict[str, str]]:
         "MINIO_UPDATE": "off",
     }
     return argv, settings
+
+
+def _certificates(folder: Path, tls: Tls) -> Path:
+    """The folder in which MinIO looks for its certificate."""
+    certificates = folder / "certificates"
+    certificates.mkdir()
+    shutil.copy(tls.certificate, certificates / "public.crt")
+    shutil.copy(tls.key, certificates / "private.key")
+    return certificates
 
 
 def _versitygw(port: int, data: Path) -> tuple[list[str | Path], dict[str, str]]:

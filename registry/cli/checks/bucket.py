@@ -21,8 +21,8 @@ from registry.cli.checks.findings import (
     words_of,
 )
 from registry.config import Settings
-from registry.installation import place_of
-from storage.blobs import BlobStoreError
+from registry.installation import UNTRUSTED_ADVICE, place_of
+from storage.blobs import BlobStoreError, StoreUntrusted
 from storage.s3_probe import S3Probe
 
 T = TypeVar("T")
@@ -52,6 +52,8 @@ async def check_bucket(settings: Settings, storage: str) -> Sequence[Finding]:
     found += await _clock_finding(probe)
     try:
         await aside(probe.find_bucket)
+    except StoreUntrusted as error:
+        return [*found, fault(_CHECK, f"{storage} cannot be used: {words_of(error)}", UNTRUSTED_ADVICE)]
     except BlobStoreError as error:
         advice = (
             "mend storage, s3_endpoint and s3_region, and the credentials (AWS_ACCESS_KEY_ID …); or make it"
