@@ -17,6 +17,7 @@ def nothing_left_open() -> Iterator[None]:
     """What a module leaves open is told of there, not in the tests that come after it in the same process."""
     yield
     gc.collect()
+    gc.freeze()  # what stays is not looked at again and again
 
 
 @pytest.fixture(scope="session")

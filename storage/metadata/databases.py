@@ -7,7 +7,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from storage.metadata.engine import Metadata
-from storage.metadata.postgresql import PostgresMetadata, migrate_postgres
+from storage.metadata.postgresql import PATIENCE, PostgresMetadata, migrate_postgres
 from storage.metadata.sqlite import SqliteMetadata
 
 
@@ -53,6 +53,7 @@ class PostgresDatabase:
     dsn: str = field(repr=False)
     pool_size: int = 10
     statement_timeout: float = 30.0
+    patience: float = PATIENCE
 
     def __str__(self) -> str:
         parts = urlsplit(self.dsn)
@@ -64,4 +65,9 @@ class PostgresDatabase:
 
     def open(self) -> Metadata:
         """Open it; the first query connects."""
-        return PostgresMetadata(self.dsn, pool_size=self.pool_size, statement_timeout=self.statement_timeout)
+        return PostgresMetadata(
+            self.dsn,
+            pool_size=self.pool_size,
+            statement_timeout=self.statement_timeout,
+            patience=self.patience,
+        )

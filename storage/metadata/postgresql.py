@@ -35,8 +35,8 @@ T = TypeVar("T")
 _CONNECT_SECONDS: Final = 5.0
 _POOL_SECONDS: Final = 15.0
 
-# Seconds for which a server that is away is waited for, and a write that loses against others is tried.
-_PATIENCE: Final = 15.0
+PATIENCE: Final = 15.0
+"""Seconds for which a server that is away is waited for, and a write that loses against others is tried."""
 
 # Seconds between two tries: about the first at first, never more than the second.
 _FIRST_PAUSE: Final = 0.005
@@ -57,10 +57,11 @@ class PostgresMetadata:
         dsn: as libpq writes it: `postgresql://user:password@host:port/database?sslmode=verify-full`.
         pool_size: connections at most.
         statement_timeout: seconds that one statement may take.
+        patience: seconds as PATIENCE has them.
     """
 
     def __init__(
-        self, dsn: str, *, pool_size: int, statement_timeout: float, patience: float = _PATIENCE
+        self, dsn: str, *, pool_size: int, statement_timeout: float, patience: float = PATIENCE
     ) -> None:
         self._patience = patience
         self._engine = make_engine(dsn, pool_size, statement_timeout)

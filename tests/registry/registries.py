@@ -36,8 +36,11 @@ class Stores:
 @contextlib.asynccontextmanager
 async def opened(data: Path, dsn: str | None = None) -> AsyncIterator[Stores]:
     """Open the stores in a data directory, or PostgreSQL at `dsn`, as one more process does."""
-    database = SqliteDatabase(data / "longshore.db") if dsn is None else PostgresDatabase(dsn, pool_size=5)
-    metadata = database.open()
+    if dsn is None:
+        metadata = SqliteDatabase(data / "longshore.db").open()
+    else:
+        # Where the machine is busy, nobody is refused for having lost for too long.
+        metadata = PostgresDatabase(dsn, pool_size=5, patience=120).open()
     try:
         yield Stores(metadata, FileStore(data))
     finally:
