@@ -62,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._waiting: asyncio.Future[Answer] | None = None
         self._buffer = b""
         self._bodiless = False
+        self._lost = asyncio.Event()
 
     @classmethod
     async def open(cls, host: str, context: ssl.SSLContext | None = None) -> Self:
@@ -71,9 +72,10 @@ class Connection(asyncio.Protocol):
         _, made = await loop.create_connection(cls, name, int(port), ssl=context)
         return made
 
-    def close(self) -> None:
-        """Close it."""
-        self._transport.close()
+    async def close(self) -> None:
+        """Close it. With TLS, a farewell would wait for the server's."""
+        self._transport.abort()
+        await self._lost.wait()
 
     async def send(self, data: bytes, status: int) -> Answer:
         """Send a request and return its answer.
@@ -124,6 +126,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits."""
+        self._lost.set()
         self._give_up(exc or ConnectionResetError("the server closed the connection"))
 
     def _give_up(self, error: BaseException) -> None:

@@ -120,7 +120,7 @@ async def measure(order: Order, rate: int, stop: threading.Event) -> Latency:
         if pace.ident is not None:
             pace.join()
         for each in connections:
-            each.close()
+            await each.close()
     own = (time.process_time() - computing) / len(took)
     percentiles = quantiles(took, n=100, method="inclusive")
     return Latency(len(took), percentiles[49], percentiles[98], max(took), own)

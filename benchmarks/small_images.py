@@ -68,7 +68,7 @@ async def _push_images(peer: Peer, images: Mapping[str, Image]) -> Pushed:
         raise wrong.exceptions[0] from None
     finally:
         for each in connections:
-            each.close()
+            await each.close()
     return pushed
 
 

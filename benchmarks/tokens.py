@@ -95,7 +95,7 @@ async def _refresh_token(peer: Peer, headers: Mapping[str, str]) -> str:
     connection = await Connection.open(peer.host)
     more = {"offline_token": "true", "client_id": "benchmark"}
     answer = await connection.send(_get(peer, headers, **more), status=200)
-    connection.close()
+    await connection.close()
     return str(json.loads(answer.body)["refresh_token"])
 
 
@@ -107,7 +107,7 @@ async def _one_by_one(peer: Peer, ask: bytes, count: int) -> list[float]:
         took.append(time.perf_counter() - began)
         if not json.loads(answer.body)["token"]:
             raise WrongAnswer(f"no token: {answer.body!r}")
-    connection.close()
+    await connection.close()
     return took
 
 
@@ -130,6 +130,6 @@ async def _log_in(peer: Peer, ask: bytes, done: Callable[[], bool]) -> None:
         connection = await Connection.open(peer.host)
         while not done():
             await connection.send(ask, status=200)
-        connection.close()
+        await connection.close()
 
     await asyncio.gather(*(again_and_again() for _ in range(_AT_ONCE)))

@@ -57,7 +57,7 @@ async def ask(answer: Answering, method: str = "GET") -> bytes:
         try:
             return (await connection.send(request(method, "/", host, {}), status=200)).body
         finally:
-            connection.close()
+            await connection.close()
 
 
 async def test_an_answer_is_whole_when_its_length_is_there() -> None:
@@ -88,7 +88,7 @@ async def test_location_comes_without_scheme_and_host() -> None:
     async with server(lambda _: answer) as host:
         connection = await Connection.open(host)
         got = await connection.send(request("POST", "/", host, {}), status=200)
-        connection.close()
+        await connection.close()
     assert got.location() == "/v2/x?state=1"
 
 
