@@ -70,22 +70,7 @@ def find_anywhere(db: Connection, digest: Digest, viewer: Viewer) -> StoredBlob 
 _REPLACED_KEPT: Final = timedelta(hours=1)
 
 
-_IN_PLACE: Final = select(blobs.c.size, blobs.c.location, blobs.c.damaged_at).where(
-    blobs.c.digest == bindparam("digest")
-)
-_ADD: Final = Upsert(
-    blobs,
-    lambda new: new.on_conflict_do_update(
-        index_elements=["digest"],
-        set_={
-            "size": new.excluded.size,
-            "location": new.excluded.location,
-            "verified_at": new.excluded.verified_at,
-            "unused_since": None,
-            "damaged_at": None,
-        },
-    ),
-)
+_ADD: Final = Upsert(blobs, "size", "location", "verified_at", cleared=("unused_since", "damaged_at"))
 
 
 def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
@@ -94,7 +79,7 @@ def add(db: Connection, blob: StoredBlob, *, now: datetime) -> None:
     A later location of the same bytes takes the place of an earlier one, whose bytes may be damaged and are
     on their way out.
     """
-    earlier = db.execute(_IN_PLACE, {"digest": blob.digest}).first()
+    earlier = damage.find(db, blob.digest)
     values = {"size": blob.size, "location": blob.location, "verified_at": now}
     _ADD.run(db, {"digest": blob.digest, "created_at": now, **values})
     if earlier is not None and earlier.location != blob.location:
@@ -108,12 +93,7 @@ def location_of(db: Connection, digest: Digest) -> str | None:
     return db.execute(select(blobs.c.location).where(blobs.c.digest == digest)).scalar()
 
 
-_LINK: Final = Upsert(
-    blob_links,
-    lambda new: new.on_conflict_do_update(
-        index_elements=["repository_id", "digest"], set_={"linked_at": new.excluded.linked_at}
-    ),
-)
+_LINK: Final = Upsert(blob_links, "linked_at")
 _IN_USE: Final = (
     update(blobs)
     .where(blobs.c.digest == bindparam("this"), blobs.c.unused_since.is_not(None))

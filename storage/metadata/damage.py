@@ -32,11 +32,13 @@ class BlobRow:
 
 
 _ROW: Final = select(blobs.c.digest, blobs.c.size, blobs.c.location, blobs.c.damaged_at)
+# Built once, as every push asks: that costs more than a run.
+_FIND: Final = _ROW.where(blobs.c.digest == bindparam("digest"))
 
 
 def find(db: Connection, digest: Digest) -> BlobRow | None:
     """Return the blob's row, whoever links it."""
-    row = db.execute(_ROW.where(blobs.c.digest == digest)).first()
+    row = db.execute(_FIND, {"digest": digest}).first()
     return None if row is None else BlobRow(Digest(row[0]), *row[1:])
 
 

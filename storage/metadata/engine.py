@@ -4,10 +4,10 @@ A query function is an ordinary synchronous function that takes a SQLAlchemy `Co
 run over SQLite (`storage.metadata.sqlite`) and PostgreSQL (`storage.metadata.postgresql`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -80,21 +80,34 @@ def insert(db: Connection, table: Table) -> PostgresInsert:
 
     Both dialects have the same two methods, each on a class of its own.
     """
-    if db.dialect.name == "sqlite":
+    return _insert(table, db.dialect.name)
+
+
+def _insert(table: Table, dialect: str) -> PostgresInsert:
+    if dialect == "sqlite":
         return cast(PostgresInsert, sqlite_insert(table))
     return postgres_insert(table)
 
 
 class Upsert:
-    """An INSERT with what it does on a conflict, for a statement that every push runs.
+    """An INSERT that every push runs: where the row is there, by its primary key, it takes some new values.
 
-    Built once for each dialect: building costs more than a run. Values come with each run.
+    Those of the columns `renewed` come with each run, those of the columns `cleared` are NULL; without either
+    the row stays as it is. Built once for each dialect: building costs more than a run.
     """
 
-    def __init__(self, table: Table, complete: Callable[[PostgresInsert], Executable]) -> None:
-        self._sqlite = complete(cast(PostgresInsert, sqlite_insert(table)))
-        self._postgresql = complete(postgres_insert(table))
+    def __init__(self, table: Table, *renewed: str, cleared: Iterable[str] = ()) -> None:
+        self._by_dialect = {}
+        for dialect in ("sqlite", "postgresql"):
+            new = _insert(table, dialect)
+            values = {name: new.excluded[name] for name in renewed} | dict.fromkeys(cleared)
+            key = table.primary_key.columns
+            self._by_dialect[dialect] = (
+                new.on_conflict_do_update(index_elements=key, set_=values)
+                if values
+                else new.on_conflict_do_nothing(index_elements=key)
+            )
 
     def run(self, db: Connection, *rows: Mapping[str, object]) -> None:
         """Insert the rows, each as values by column."""
-        db.execute(self._sqlite if db.dialect.name == "sqlite" else self._postgresql, rows)
+        db.execute(self._by_dialect[db.dialect.name], rows)

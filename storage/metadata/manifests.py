@@ -91,18 +91,8 @@ def _found(row: Row[*tuple[Any, ...]], deprecations: Sequence[str | None]) -> St
     return StoredManifest(Digest(digest), media_type, size, warning=warning, renewed_at=last)
 
 
-_PUT: Final = Upsert(
-    manifests,
-    lambda new: new.on_conflict_do_update(
-        index_elements=["repository_id", "digest"],
-        set_={
-            "media_type": new.excluded.media_type,
-            "pushed_at": new.excluded.pushed_at,
-            "pushed_by": new.excluded.pushed_by,
-        },
-    ),
-)
-_REFER: Final = Upsert(manifest_references, lambda new: new.on_conflict_do_nothing())
+_PUT: Final = Upsert(manifests, "media_type", "pushed_at", "pushed_by")
+_REFER: Final = Upsert(manifest_references)
 
 
 def put(

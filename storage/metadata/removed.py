@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, true, update
 
 from storage.digest import Digest
 from storage.metadata import backups
@@ -83,8 +83,13 @@ def add_all(
 def is_any_due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -> bool:
     """Tell whether anything is due: to ask costs less than to write."""
     c = removed_content.c
-    kinds = or_(c.location.is_(None), c.is_going, c.removed_at <= now - redirected)
+    kinds = or_(c.location.is_(None), _is_left_alone(now, redirected))
     return db.execute(select(c.id).where(c.due_at <= now, kinds).limit(1)).first() is not None
+
+
+def _is_left_alone(now: datetime, redirected: timedelta) -> ColumnElement[bool]:
+    """Return the condition under which no client comes any more for bytes that a redirect led to."""
+    return or_(removed_content.c.is_going, removed_content.c.removed_at <= now - redirected)
 
 
 def take_due(
@@ -97,11 +102,10 @@ def take_due(
     """
     c = removed_content.c
     needed_since = backups.needed_since(db, now=now)
-    is_unread = true() if needed_since is None else c.removed_at < needed_since
-    is_free = or_(c.is_going, and_(c.removed_at <= now - redirected, is_unread))
+    is_free = true() if needed_since is None else or_(c.is_going, c.removed_at < needed_since)
     statement = (
         select(c.id, c.digest, c.size, c.location)
-        .where(c.due_at <= now, c.location.is_not(None), is_free)
+        .where(c.due_at <= now, c.location.is_not(None), is_free, _is_left_alone(now, redirected))
         .order_by(c.due_at, c.id)
         .limit(limit)
     )
@@ -207,6 +211,6 @@ def due(db: Connection, *, now: datetime, redirected: timedelta = timedelta()) -
     """Return how many removed blobs are due, and their bytes."""
     c = removed_content.c
     statement = select(func.count(), func.coalesce(func.sum(c.size), 0))
-    is_free = or_(c.is_going, c.removed_at <= now - redirected)
-    count, size = db.execute(statement.where(c.location.is_not(None), c.due_at <= now, is_free)).one()
+    is_due = (c.location.is_not(None), c.due_at <= now, _is_left_alone(now, redirected))
+    count, size = db.execute(statement.where(*is_due)).one()
     return Sizes(count, int(size))

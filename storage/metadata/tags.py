@@ -23,17 +23,7 @@ def digest_of(db: Connection, repository: str, name: str) -> Digest | None:
 _MEANT: Final = select(tags.c.digest).where(
     tags.c.repository_id == bindparam("repository_id"), tags.c.name == bindparam("name")
 )
-_PUT: Final = Upsert(
-    tags,
-    lambda new: new.on_conflict_do_update(
-        index_elements=["repository_id", "name"],
-        set_={
-            "digest": new.excluded.digest,
-            "tagged_at": new.excluded.tagged_at,
-            "tagged_by": new.excluded.tagged_by,
-        },
-    ),
-)
+_PUT: Final = Upsert(tags, "digest", "tagged_at", "tagged_by")
 
 
 def put(
