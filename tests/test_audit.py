@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.audit import KNOWN_BAD, LOCKS, main
-from tests.e2e.process import free_port
+from tests.e2e.process import free_port, serving
 
 HOLE = {"id": "OSV-1", "summary": "x", "affected": []}
 
@@ -36,14 +35,8 @@ def osv(*vulnerable: str) -> Iterator[str]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}/v1/query"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def locked(name: str) -> str:

@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +23,7 @@ from tests.deploy.files import (
     run,
 )
 from tests.e2e.clients import go_tool
-from tests.e2e.process import child_environment
+from tests.e2e.process import child_environment, serving
 
 NODES = ("node1", "node2")
 KNOWN = {
@@ -201,14 +200,9 @@ class Answering(BaseHTTPRequestHandler):
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """A store that gives these answers in turn, the last one again and again."""
-    with Store(list(request.param)) as store:
-        thread = threading.Thread(target=store.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield store
-        finally:
-            store.shutdown()
-            thread.join()
+    store = Store(list(request.param))
+    with serving(store):
+        yield store
 
 
 def make_bucket(store: Store) -> tuple[int, str]:

@@ -1,7 +1,6 @@
 """The configurations of reverse proxies do what longshore needs of one."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,7 +11,7 @@ from tests.deploy.files import DEPLOY, passed
 from tests.deploy.proxies import Proxy, caddy, nginx
 from tests.e2e.clients import go_tool
 from tests.e2e.images import Content, noise
-from tests.e2e.process import free_port, running, wait_until
+from tests.e2e.process import free_port, running, serving, wait_until
 from tests.e2e.server import ADMIN, Server
 from tests.e2e.wire import Wire
 
@@ -94,14 +93,9 @@ class LeavingNode(ThreadingHTTPServer):
 @pytest.fixture
 def leaving() -> Iterator[LeavingNode]:
     """A node that is on its way out."""
-    with LeavingNode() as node:
-        thread = threading.Thread(target=node.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield node
-        finally:
-            node.shutdown()
-            thread.join()
+    node = LeavingNode()
+    with serving(node):
+        yield node
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .clients import debian
-from .root_filesystem import RootFilesystem
+from .root_filesystem import RootFilesystem, root_filesystem
 
 PROGRAMS = ("sh", "cat", "cp", "echo", "env", "hostname", "id", "ls", "mkdir", "rm", "sleep", "true", "uname")
 # Large, and no part of running programs: tests, caches, static libraries, other people's packages.
@@ -48,21 +48,14 @@ def write_base_image(path: Path, *, with_index: bool = False) -> None:
     `with_index` is for builds that install packages: pip asks the index that it asks on this machine, and
     what is compiled finds the libraries that it may count on.
     """
-    root = RootFilesystem(path)
-    try:
-        for folder in ("dev", "etc", "proc", "root", "sys", "usr/local/bin", "var"):
-            root.folder(folder)
-        root.folder("tmp", mode=0o1777)
+    with root_filesystem(path) as root:
         root.write("etc/passwd", PASSWD)
-        root.link_merged_folders()
         root.add_programs(*map(debian, PROGRAMS))
         _add_python(root)
         _add_pip(root)
         if with_index:
             _add_index(root)
         root.write("var/lib/dpkg/status", _packages_of(root.paths))
-    finally:
-        root.close()
 
 
 def _add_python(root: RootFilesystem) -> None:

@@ -8,10 +8,12 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Protocol, TypeVar
 
 # Below Linux' ephemeral range: no outgoing connection can take the port while its server restarts.
@@ -178,3 +180,16 @@ def processes_naming(word: str) -> Iterator[int]:
             continue  # it ended meanwhile
         if word.encode() in command:
             yield int(entry.parent.name)
+
+
+@contextmanager
+def serving(server: BaseServer) -> Iterator[None]:
+    """Serve in a thread until the block ends, and close the server."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()

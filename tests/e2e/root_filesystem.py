@@ -4,6 +4,8 @@ import io
 import re
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -13,18 +15,14 @@ MERGED_FOLDERS = ("/bin", "/lib", "/lib32", "/lib64", "/sbin")
 class RootFilesystem:
     """A root file system in a tar: each file once, symbolic links followed."""
 
-    def __init__(self, path: Path) -> None:
-        self._archive = tarfile.open(path, "w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 closed by close()
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self._archive = archive
         self._added: set[str] = set()
 
     @property
     def paths(self) -> frozenset[str]:
         """What was added, as absolute paths."""
         return frozenset(f"/{name}" for name in self._added)
-
-    def close(self) -> None:
-        """Finish the archive."""
-        self._archive.close()
 
     def add(self, path: Path) -> None:
         """Add a file under the path that it has here, its folder's links resolved."""
@@ -77,6 +75,18 @@ class RootFilesystem:
         if member.name not in self._added:
             self._added.add(member.name)
             self._archive.addfile(member, file)
+
+
+@contextmanager
+def root_filesystem(path: Path) -> Iterator[RootFilesystem]:
+    """A root file system to add to, in a new archive, which has what any image has."""
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        root = RootFilesystem(archive)
+        for folder in ("dev", "etc", "proc", "root", "run", "sys", "usr/local/bin", "var"):
+            root.folder(folder)
+        root.folder("tmp", mode=0o1777)
+        root.link_merged_folders()
+        yield root
 
 
 @cache

@@ -7,12 +7,10 @@ what an image is told and promises; of another version of a program, and of the 
 (its base, its own scripts, capabilities of its files), they tell nothing.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .clients import Client, debian, go_tool
-from .root_filesystem import RootFilesystem
+from .root_filesystem import root_filesystem
 
 POSTGRES_ACCOUNT = "postgres:x:999:999::/var/lib/postgresql:/bin/sh\n"
 ROOT_ACCOUNT = "root:x:0:0:root:/root:/bin/sh\n"
@@ -59,9 +57,8 @@ def load_postgres(docker: Client, folder: Path) -> str:
         root.write("etc/group", "root:x:0:\npostgres:x:999:\n")
         root.folder("run/postgresql")
         # Debian's programs have their socket there.
-        root.folder("var")
         root.link("var/run", "/run")
-        root.add_programs(*map(debian, ("chmod", "chown", "id", "mkdir", "rm", "setpriv")))
+        root.add_programs(*map(debian, (*SHELL, "chmod", "chown", "id", "mkdir", "rm", "setpriv")))
         programs = ("initdb", "pg_ctl", "pg_isready", "postgres", "psql")
         root.add_programs(*(home / "bin" / name for name in programs))
         # The compiler of queries is as large as everything else together, and optional.
@@ -85,6 +82,7 @@ def load_minio(docker: Client, folder: Path) -> str:
     archive = folder / "minio.tar"
     with root_filesystem(archive) as root:
         root.write("etc/passwd", ROOT_ACCOUNT)
+        root.add_programs(*map(debian, SHELL))
         root.copy(go_tool("minio"), "usr/bin/minio", mode=0o755)
         root.write(ENTRYPOINT, START_MINIO, mode=0o755)
     return load(docker, archive, "localhost/stand-in/minio", f'ENTRYPOINT ["{ENTRYPOINT}"]', 'CMD ["minio"]')
@@ -95,6 +93,7 @@ def load_caddy(docker: Client, folder: Path) -> str:
     archive = folder / "caddy.tar"
     with root_filesystem(archive) as root:
         root.write("etc/passwd", ROOT_ACCOUNT)
+        root.add_programs(*map(debian, SHELL))
         root.folder("config")
         root.folder("data")
         root.copy(go_tool("caddy"), "usr/bin/caddy", mode=0o755)
@@ -112,18 +111,3 @@ def load(docker: Client, archive: Path, name: str, *lines: str) -> str:
     dockerfile = (f"FROM {name}", f"ENV PATH={SEARCH_PATH}", *lines)
     docker("build", "--tag", name, "-", stdin="\n".join(dockerfile))
     return name
-
-
-@contextmanager
-def root_filesystem(archive: Path) -> Iterator[RootFilesystem]:
-    """A root file system to add to, which has what any image has."""
-    root = RootFilesystem(archive)
-    try:
-        for folder in ("dev", "etc", "proc", "root", "run", "sys", "usr/local/bin"):
-            root.folder(folder)
-        root.folder("tmp", mode=0o1777)
-        root.link_merged_folders()
-        root.add_programs(*map(debian, SHELL))
-        yield root
-    finally:
-        root.close()

@@ -48,6 +48,21 @@ def sqlite_stores(data: Path) -> Iterator[Stores]:
     aside(stores.metadata.close)
 
 
+@pytest.fixture
+def root() -> Iterator[Path]:
+    """A directory of the test's own: a blob has one file here, and nothing is left of others."""
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+async def place(stores: Stores, root: Path) -> Stores:
+    """The stores of a test, with files in a directory of its own."""
+    store = FileStore(root)
+    await store.prepare()
+    return replace(stores, store=store)
+
+
 @pytest.fixture(scope="session")
 def shared_postgres(migrated_postgres: str, postgres: PostgresServer) -> str:
     """The URL of a database for all tests; each leaves it empty."""

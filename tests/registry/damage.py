@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from registry.check import Check, Plan, Report
 from storage.blobs import BlobStore
@@ -62,3 +62,7 @@ def flip(path: Path) -> None:
 def kinds(report: Report) -> Sequence[tuple[str, str]]:
     """Return kind and subject of all findings, in order."""
     return sorted((each.kind, each.subject) for each in report.findings)
+
+
+DAMAGES: Final = [(lose, "missing"), (cut, "truncated"), (lengthen, "truncated"), (flip, "corrupt")]
+"""Ways to damage a file, and what each is called."""

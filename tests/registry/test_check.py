@@ -1,8 +1,7 @@
 """Every kind of damage is found, told by its name, fenced and healed; what is sound is left alone."""
 
 import os
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +19,8 @@ from storage.digest import Digest
 from storage.filesystem import FileStore
 from storage.metadata import blobs, damage, schema
 from storage.metadata.engine import Connection
-from tests.registry.conftest import IN_MEMORY
 from tests.registry.content import body, image, name, pull, push, push_blob, put, read_blob, refused
-from tests.registry.damage import check, cut, flip, kinds, lengthen, lose, path_of
+from tests.registry.damage import DAMAGES, check, flip, kinds, lose, path_of
 from tests.registry.registries import Stores
 from tests.registry.stores import WrappedStore
 from tests.storage.servers import S3Server
@@ -32,23 +30,8 @@ CONTENT: Final = b"content of a layer"
 DIGEST: Final = Digest.of(CONTENT)
 IMAGE: Final = image(tags=["v1"], layers=[CONTENT])
 
-DAMAGES: Final = [(lose, "missing"), (cut, "truncated"), (lengthen, "truncated"), (flip, "corrupt")]
 BY_SIZE: Final = [each for each in DAMAGES if each[1] != "corrupt"]
 Break = Callable[[Path], None]
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A directory of the test's own: what others left is orphaned here."""
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-async def place(stores: Stores, root: Path) -> Stores:
-    store = FileStore(root)
-    await store.prepare()
-    return replace(stores, store=store)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What was collected comes back if its bytes are what they were; what is damaged stays away, and says so."""
 
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,12 +17,10 @@ from registry.names import Tag
 from registry.undo import Returned, Undo
 from storage.blobs import BlobReader, BlobStore, StoreUnavailable
 from storage.digest import Digest
-from storage.filesystem import FileStore
 from storage.metadata import damage, removed, schema
 from storage.metadata.engine import Connection
-from tests.registry.conftest import IN_MEMORY
 from tests.registry.content import describe, image, index, name, pull, push, push_blob, read_blob, refused
-from tests.registry.damage import check, cut, flip, lengthen, lose, path_of
+from tests.registry.damage import DAMAGES, check, flip, path_of
 from tests.registry.registries import Stores
 from tests.registry.stores import WrappedStore
 from tests.storage.servers import BUCKET, S3Server
@@ -37,22 +34,6 @@ CHILD: Final = image(layers=[LAYER, describe(FOREIGN, NONDISTRIBUTABLE)])
 WHOLE: Final = index(CHILD, tags=["v1"])
 BLOBS: Final = {Digest.of(each) for each in (b"{}", LAYER, FOREIGN)}
 GRACE: Final = Grace(blobs=timedelta(), quarantine=timedelta(days=1), untagged=timedelta())
-
-DAMAGES: Final = [(lose, "missing"), (cut, "truncated"), (lengthen, "truncated"), (flip, "corrupt")]
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A directory of the test's own, where a blob has one file."""
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-async def place(stores: Stores, root: Path) -> Stores:
-    store = FileStore(root)
-    await store.prepare()
-    return replace(stores, store=store)
 
 
 async def fill(place: Stores) -> LocalRegistry:
