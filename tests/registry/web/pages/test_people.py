@@ -339,7 +339,7 @@ async def test_a_token_is_shown_once(crew: Crew, path: str, base: str) -> None:
     ann = await crew.browser("ann")
     form = {"name": "for the build", "permission": "write", "days": "30", "repositories": ""}
     text = (await ann.send_ours(path, form)).expect(200).body.decode()
-    assert re.search(r"lsp_\w+", text)
+    assert re.search(r"lsp_[\w-]{43}", text)
     text = await ann.open(path)
     assert "for the build" in text
     assert "lsp_" not in text
