@@ -1,7 +1,8 @@
 """One connection, held to what a stranger may cost: heads that end, bodies and answers that move on.
 
 Nothing here has a timer of its own. The server looks at every connection once a second (`Connection.check`);
-a request costs no more than what `data_received` counts.
+a request costs no more than what `data_received` counts. What is remembered is answered from here, before it
+is parsed (`registry.web.recall`).
 """
 
 import socket
@@ -86,6 +87,7 @@ class Connection(RequestHandler):
         "_made_at",
         "_received",
         "_wire",
+        "alone",
     )
 
     def __init__(self, manager: "BoundedServer", *, counts: bool, **options: Any) -> None:
@@ -101,6 +103,8 @@ class Connection(RequestHandler):
         self._body: StreamReader | None = None  # of the newest request: no other can be incomplete
         self._arriving = Pace()
         self._leaving = Pace()
+        self.alone: bytes | None = None
+        """The newest request as it was sent, where it came at once and alone, and is no more than a head."""
 
     @property
     def address(self) -> str:
@@ -142,6 +146,10 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse what arrived, and count it."""
         self._received += len(data)
+        self.alone = None
+        awaits = self._awaits_request()
+        if awaits and self._answer_at_once(data):
+            return
         behind = self._body is None or self._body.is_eof()  # of a request is missing at most its head
         super().data_received(data)
         if self._messages:
@@ -149,12 +157,34 @@ class Connection(RequestHandler):
             message, body = self._messages[-1]
             if isinstance(message, RawRequestMessage):
                 self._body = None if body is EMPTY_PAYLOAD else body
+                if awaits and self._body is None and len(self._messages) == 1 and data.endswith(b"\r\n\r\n"):
+                    self.alone = data
             else:
                 self._break_off()  # behind bytes that are no HTTP nothing else can be
         elif behind:
             self._head_size += len(data)
             if self._head_size > _MAX_HEAD and not self._force_close:
                 self._end(Endings.HEAD_TOO_LARGE)
+
+    def _awaits_request(self) -> bool:
+        """Tell whether the next byte is the first of a request, and all before it have been answered."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages or self._head_size:
+            return False
+        if self._close or self._force_close or self._upgraded:
+            return False
+        return (self._body is None or self._body.is_eof()) and not self._wire.get_write_buffer_size()
+
+    def _answer_at_once(self, data: bytes) -> bool:
+        """Answer from memory what just arrived, if it can be."""
+        answer = self._bounded.recall.at_once(data, self.address)
+        if answer is None:
+            return False
+        self._request_count += 1
+        self._bounded.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._wire.write(answer)
+        return True
 
     def _break_off(self) -> None:
         """Tell who reads a body that its rest will never come: the parser only tells the next request."""

@@ -6,11 +6,12 @@ import logging
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import structlog
 from aiohttp import web
@@ -28,7 +29,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from registry.errors import Problem, RegistryError
 from registry.web.access import SUBJECT
 from registry.web.background import BackgroundMetrics
-from registry.web.origin import Origins
+from registry.web.origin import FORWARDED_FOR, Origins
 
 _log = structlog.stdlib.get_logger("longshore.access")
 _STANDARD_LOG: Final = logging.getLogger("longshore.access")
@@ -152,6 +153,25 @@ def _take_room(directory: Path) -> None:
             _log.error("there is no room for metrics", error=str(error))
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a request is counted and logged: `length` bytes of body were announced."""
+
+    method: str
+    path: str
+    length: int
+    agent: str | None
+    forwarded: Sequence[str]
+
+    @classmethod
+    def of(cls, request: web.Request) -> Self:
+        """Read a request."""
+        headers = request.headers
+        forwarded = headers.getall(FORWARDED_FOR, ())
+        agent = headers.get("User-Agent")
+        return cls(request.method, request.path, request.content_length or 0, agent, forwarded)
+
+
 class Operation:
     """The handlers for those who run the server, and the middleware that watches it.
 
@@ -243,22 +263,25 @@ class Operation:
 
     def identify(self, request: web.Request) -> str:
         """Give the request an id, its own if it has a good one, and return it."""
-        sent_id = request.headers.get(REQUEST_ID, "")
-        if not sent_id or not _REQUEST_ID.fullmatch(sent_id):
-            sent_id = f"{self._ids.getrandbits(64):016x}"
-        request[_ID] = sent_id
-        return sent_id
+        request[_ID] = request_id = self.accept_id(request.headers.get(REQUEST_ID, ""))
+        return request_id
+
+    def accept_id(self, sent: str) -> str:
+        """Return the id that was sent with a request, if it is a good one, or else a new one."""
+        return sent if sent and _REQUEST_ID.fullmatch(sent) else f"{self._ids.getrandbits(64):016x}"
 
     def _record(self, request: web.Request, response: web.StreamResponse | None, seconds: float) -> None:
         # Without a response the client went away before it had one.
         status = 499 if response is None else response.status
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "none"
-        self.record(request, route, status, _size_of(request, response), seconds, request.get(SUBJECT, ""))
+        sent, subject = _size_of(request, response), request.get(SUBJECT, "")
+        self.record(Asked.of(request), request.remote, route, status, sent, seconds, subject)
 
     def record(
         self,
-        request: web.Request,
+        asked: Asked,
+        remote: str | None,
         route: str,
         status: int,
         sent: int,
@@ -266,24 +289,27 @@ class Operation:
         subject: str,
         **more: str,
     ) -> None:
-        """Count and log a request: `sent` bytes of body, after `seconds`; `more` goes into the log."""
-        self._metrics.count(request.method, route, status, seconds)
-        if request.content_length:
-            self._metrics.received.inc(request.content_length)
+        """Count and log a request from the address `remote`: `sent` bytes of body, after `seconds`.
+
+        `more` goes into the log.
+        """
+        self._metrics.count(asked.method, route, status, seconds)
+        if asked.length:
+            self._metrics.received.inc(asked.length)
         if sent:
             self._metrics.sent.inc(sent)
         if not _STANDARD_LOG.isEnabledFor(logging.INFO):
             return  # before the client's address is worked out
         _log.info(
             "request",
-            method=request.method,
-            path=_SECRET.sub(r"\1…", request.path),
+            method=asked.method,
+            path=_SECRET.sub(r"\1…", asked.path),
             status=status,
             ms=round(seconds * 1000, 1),
             sent=sent,
             subject=subject or None,
-            client=self._origins.client_address(request),
-            agent=request.headers.get("User-Agent"),
+            client=self._origins.client_of(remote, asked.forwarded),
+            agent=asked.agent,
             **more,
         )
 

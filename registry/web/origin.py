@@ -12,8 +12,10 @@ from aiohttp import web
 # What may stand in a URL that is sent back: a Host header may hold anything.
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
+FORWARDED_FOR: Final = "X-Forwarded-For"
+
 # With one of these a request came through a proxy.
-_FORWARDING: Final = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+_FORWARDING: Final = ("Forwarded", "Via", FORWARDED_FOR, "X-Forwarded-Host", "X-Forwarded-Proto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,19 @@ class Origins:
 
     def client_address(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the last one in the chain that is no trusted proxy."""
+        return self.client_of(request.remote, request.headers.getall(FORWARDED_FOR, ()))
+
+    def client_of(self, remote: str | None, forwarded: Sequence[str]) -> str:
+        """Return the same for a request from the address `remote` with these lines of X-Forwarded-For."""
         # A proxy may add a line of its own below the client's instead of appending to it.
-        lines = request.headers.getall("X-Forwarded-For", [])
-        chain = [part.strip() for line in lines for part in line.split(",")]
-        address = parse_address(request.remote)
+        chain = [part.strip() for line in forwarded for part in line.split(",")]
+        address = parse_address(remote)
         while chain and self._trusts(address):
             before = parse_address(chain.pop())
             if before is None:
                 break
             address = before
-        return str(address or request.remote or "")
+        return str(address or remote or "")
 
     def base_url(self, request: web.BaseRequest) -> str:
         """Return the URL, without a trailing slash, under which the client knows this server."""

@@ -35,13 +35,15 @@ class BoundedServer(web.Server):
     def __init__(
         self,
         made: web.Server,
-        handler: Any,
+        recall: Recall,
         admission: Admission,
         pacing: Pacing,
         note: Callable[[Endings, str], None],
         tls: ssl.SSLContext | None,
     ) -> None:
+        handler: Any = recall.around(made.request_handler)
         super().__init__(handler, request_factory=made.request_factory, **made._kwargs)
+        self.recall = recall
         self.pacing = pacing
         self.note = note
         self.counts_acknowledged = False
@@ -149,8 +151,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        handler = self._recall.around(made.request_handler)
-        server = BoundedServer(made, handler, self._admission, self._pacing, self._note, self._tls)
+        server = BoundedServer(made, self._recall, self._admission, self._pacing, self._note, self._tls)
         self._looking = asyncio.create_task(server.look_forever())
         return server
 

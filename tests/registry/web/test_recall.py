@@ -139,13 +139,15 @@ async def test_memory_changes_no_answer(live: Live, seed: int) -> None:
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths of answers that are given again."""
     paths: list[str] = []
-    again = recall.Recall._again
+    note = recall.Recall._note
 
-    def noting(self: recall.Recall, request: web.Request, known: recall._Answer) -> web.StreamResponse:
-        paths.append(request.path)
-        return again(self, request, known)
+    def noting(
+        self: recall.Recall, known: recall._Answer, remote: str | None, started: float, request_id: str
+    ) -> None:
+        paths.append(known.asked.path)
+        note(self, known, remote, started, request_id)
 
-    monkeypatch.setattr(recall.Recall, "_again", noting)
+    monkeypatch.setattr(recall.Recall, "_note", noting)
     return paths
 
 
