@@ -11,9 +11,6 @@ from storage.digest import Digest, RunningDigest
 # one being stored and one being collected.
 _BATCH: Final = 1024 * 1024
 
-# What is hashed sooner than a thread takes it over.
-_SMALL: Final = 64 * 1024
-
 Checkpoint = Callable[[int, Digest | None, str | None], Awaitable[None]]
 """(bytes that are durable now, their digest if all were hashed, the store's state) → None."""
 
@@ -38,6 +35,7 @@ class Intake:
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._storing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
 
     async def add(self, data: bytes) -> None:
         """Take `data` in; waits while more is collected than the store keeps up with."""
@@ -48,46 +46,48 @@ class Intake:
 
     async def finish(self) -> None:
         """Return when all bytes are stored. They are not yet synced."""
-        if self._collected:
-            await self._hand_over()
-        await self._settle()
+        try:
+            if self._collected:
+                await self._hand_over()
+            await _settle(self._storing)
+        finally:
+            await _settle(self._syncing)
 
     async def _hand_over(self) -> None:
-        await self._settle()
+        await _settle(self._storing)
         batch = b"".join(self._collected)
         self._collected.clear()
         self._collected_size = 0
         self._storing = asyncio.create_task(self._store(batch))
 
-    async def _settle(self) -> None:
-        """Wait for the last batch; raises each time again if storing it failed."""
-        if self._storing is None:
-            return
-        try:
-            await asyncio.shield(self._storing)
-        except asyncio.CancelledError:
-            # Threads go on whatever becomes of the request: let go of the upload when they are done.
-            await asyncio.wait([self._storing])
-            raise
-
     async def _store(self, batch: bytes) -> None:
-        # Until both are done, nobody can tell how far the hash is ahead of the store.
+        # Until all is done, nobody can tell how far the hash is ahead of the store.
         running, self.running = self.running, None
-        if running is None:
-            await self._staged.write(batch)
-        elif len(batch) <= _SMALL:
-            await self._staged.write(batch)
-            running.update(batch)
-        else:
-            await asyncio.gather(self._staged.write(batch), asyncio.to_thread(running.update, batch))
+        await self._staged.write(batch, running)
         self.offset += len(batch)
         self.running = running
         self.digest = None if running is None else running.digest()
         if self._next_checkpoint is not None and self.offset >= self._next_checkpoint:
+            await _settle(self._syncing)
             self._next_checkpoint = self._checkpoint_after(self.offset)
-            state = await self._staged.sync()
-            await self._checkpoint(self.offset, self.digest, state)
+            self._syncing = asyncio.create_task(self._sync(self.offset, self.digest))
+
+    async def _sync(self, offset: int, digest: Digest | None) -> None:
+        """Sync while the next bytes are written: to wait for the disk would leave it idle afterwards."""
+        await self._checkpoint(offset, digest, await self._staged.sync())
 
     def _checkpoint_after(self, offset: int) -> int | None:
         length = self._staged.checkpoint_length
         return None if length is None else offset + length
+
+
+async def _settle(task: asyncio.Task[None] | None) -> None:
+    """Wait for work that has begun; raises each time again if it failed."""
+    if task is None:
+        return
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # Threads go on whatever becomes of the request: let go of the upload when they are done.
+        await asyncio.wait([task])
+        raise

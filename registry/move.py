@@ -5,7 +5,6 @@ move that is cut off goes on with those that are not noted. Blobs never change, 
 registry serves; the metadata follows in one transaction when it does not.
 """
 
-import asyncio
 import json
 import os
 import secrets
@@ -135,7 +134,7 @@ class BlobMove:
             await staged.resume(0, None)
             running = RunningDigest(digest.algorithm)
             async for data in content_of(self._source, location, size):
-                await asyncio.gather(staged.write(data), asyncio.to_thread(running.update, data))
+                await staged.write(data, running)
             if running.digest() != digest:
                 await staged.discard(None)
                 raise Damaged("the bytes are not what the digest says")

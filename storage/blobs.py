@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import BinaryIO, Protocol
 
-from storage.digest import Digest
+from storage.digest import Digest, RunningDigest
 
 
 class BlobStoreError(Exception):
@@ -102,7 +102,10 @@ class StagedBlob(Protocol):
     """The bytes of one upload, held by one request at a time. All but `discard` comes after `resume`."""
 
     checkpoint_length: int | None
-    """Bytes after which a sync amid a request is worth what it costs; None where it never is."""
+    """Bytes after which a sync amid a request is worth what it costs; None where it never is.
+
+    Where there is one, `write` may go on while a `sync` runs that is of what was written before it.
+    """
 
     async def resume(self, offset: int, state: str | None) -> None:
         """Go on after the first `offset` bytes, as they were when `sync` returned `state`.
@@ -113,8 +116,8 @@ class StagedBlob(Protocol):
             StagedMissing: those bytes are not there.
         """
 
-    async def write(self, data: bytes) -> None:
-        """Append `data`.
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
+        """Append `data`, and hash it with `running`, which is good for nothing more where this fails.
 
         Raises:
             StoreFull, BlobTooLarge, StoreUnavailable: only a part of it, or nothing, was written; or

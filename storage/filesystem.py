@@ -41,7 +41,7 @@ from storage.blobs import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from storage.digest import ALGORITHMS, Digest
+from storage.digest import ALGORITHMS, Digest, RunningDigest
 from storage.threads import run_in
 
 P = ParamSpec("P")
@@ -53,7 +53,7 @@ _READ_SIZE: Final = 1024 * 1024
 # written while the next ones arrive.
 _SMALL: Final = 64 * 1024
 
-# A crash costs at most this much of an upload. More often would only wait for the disk.
+# A crash costs at most twice this much of an upload. More often would only wait for the disk.
 _CHECKPOINT: Final = 64 * 1024 * 1024
 
 # More threads than cores: they wait for the disk, not for the processor.
@@ -166,6 +166,7 @@ class _StagedFile:
         self._path = path
         self._fd = fd
         self._pending = b""
+        self._writing = asyncio.Lock()
         self.checkpoint_length: int | None = _CHECKPOINT
 
     async def resume(self, offset: int, state: str | None) -> None:
@@ -176,15 +177,22 @@ class _StagedFile:
         else:
             await self._store.run(_truncate, self._fd, offset)
 
-    async def write(self, data: bytes) -> None:
-        data = self._take_pending() + data
-        if len(data) <= _SMALL:
-            self._pending = data
-        else:
-            await self._store.run(write_all, self._fd, data)
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
+        async with self._writing:
+            pending = self._take_pending()
+            if len(pending) + len(data) > _SMALL:
+                await self._store.run(_write_hashed, self._fd, pending, data, running)
+                return
+            self._pending = pending + data
+            if running is not None:
+                running.update(data)
 
     async def sync(self) -> None:
-        await self._store.run(_write_and_sync, self._fd, self._take_pending())
+        async with self._writing:
+            if pending := self._take_pending():
+                await self._store.run(_write_and_sync, self._fd, pending)
+                return
+        await self._store.run(os.fdatasync, self._fd)
 
     async def read(self) -> AsyncIterator[bytes]:
         await self._store.run(write_all, self._fd, self._take_pending())
@@ -287,6 +295,14 @@ def write_all(fd: int, data: bytes) -> None:
 def _write_and_sync(fd: int, data: bytes) -> None:
     write_all(fd, data)
     os.fdatasync(fd)
+
+
+def _write_hashed(fd: int, pending: bytes, data: bytes, running: RunningDigest | None) -> None:
+    """Write both, of which `data` was not hashed yet: in one thread, to hand it to another costs as much."""
+    write_all(fd, pending)
+    write_all(fd, data)
+    if running is not None:
+        running.update(data)
 
 
 def _publish(fd: int, data: bytes, staged: Path, blob: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from storage.blobs import BlobMissing, BlobStoreError, BlobTooLarge, StagedMissing, StoreUnavailable
-from storage.digest import Digest, digest_of
+from storage.digest import Digest, RunningDigest, digest_of
 from storage.s3_client import Body, Multipart, S3Client
 from storage.s3_memory import Budget
 from storage.s3_parts import MAX_PARTS, PartPlan, UploadState
@@ -107,10 +107,13 @@ class S3Upload:
         self._unneeded.discard(kept.tail)
         self._start(kept)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
         self._check()
         try:
-            await self._write(data)
+            if running is None:
+                await self._write(data)
+            else:
+                await asyncio.gather(self._write(data), asyncio.to_thread(running.update, data))
         except BaseException as error:
             self._fail(error)
             raise

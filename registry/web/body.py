@@ -13,15 +13,18 @@ FORM: Final = "application/x-www-form-urlencoded"
 
 
 async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives.
+    """Yield the body as it arrives; what came before it broke off as well.
 
     Raises:
         RegistryError: it stands still (`registry.web.connection` sees that), or its framing is broken.
         ConnectionError: the client went away.
     """
+    content = request.content
     while True:
+        if content.exception() is not None and content._buffer:
+            yield content._read_nowait(-1)  # the public way would drop it
         try:
-            data = await request.content.readany()
+            data = await content.readany()
         except TimeoutError as error:
             raise RegistryError(Problem.REQUEST_TIMEOUT) from error
         except RequestPayloadError as error:

@@ -5,6 +5,7 @@ a request costs no more than what `data_received` counts. What is remembered is 
 is parsed (`registry.web.recall`).
 """
 
+import functools
 import socket
 import struct
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from registry.errors import Problem, RegistryError
+from registry.web.bulk import MOST_AT_FIRST, WORTH, Bulk, Chunked, Framing, Sized
 from registry.web.errors import render_document
 from registry.web.observe import Endings, write_headers
 
@@ -29,6 +31,8 @@ MAX_FIELDS: Final = 128
 
 # Bytes of a whole head. What is longer comes from nobody who means well: proxies end at a quarter of it.
 _MAX_HEAD: Final = 128 * 1024
+
+_HEAD_END: Final = b"\r\n\r\n"
 
 # Where Linux tells in `struct tcp_info` what waits for the other end, and what that has acknowledged.
 _TCP_INFO_SIZE: Final = 148
@@ -79,12 +83,14 @@ class Connection(RequestHandler):
         "_arriving",
         "_body",
         "_bounded",
+        "_bulk",
         "_counted",
         "_counts",
         "_head_since",
         "_head_size",
         "_leaving",
         "_made_at",
+        "_make_parser",
         "_received",
         "_wire",
         "alone",
@@ -103,6 +109,19 @@ class Connection(RequestHandler):
         self._body: StreamReader | None = None  # of the newest request: no other can be incomplete
         self._arriving = Pace()
         self._leaving = Pace()
+        self._bulk: Bulk | None = None
+        self._make_parser = functools.partial(
+            HttpRequestParser,
+            self,
+            self._loop,
+            self._read_bufsize,
+            max_line_size=self.max_line_size,
+            max_field_size=self.max_field_size,
+            max_headers=self.max_headers,
+            payload_exception=RequestPayloadError,
+            auto_decompress=options.get("auto_decompress", True),
+            max_msg_queue_size=self._max_msg_queue_size,
+        )
         self.alone: bytes | None = None
         """The newest request as it was sent, where it came at once and alone, and is no more than a head."""
 
@@ -128,6 +147,7 @@ class Connection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let the connection go."""
+        self._bulk = None
         if self._counted is not None:
             self._bounded.leave(self._counted)
             self._counted = None
@@ -147,9 +167,21 @@ class Connection(RequestHandler):
         """Parse what arrived, and count it."""
         self._received += len(data)
         self.alone = None
-        awaits = self._awaits_request()
-        if awaits and self._answer_at_once(data):
+        if not self._awaits_request():
+            self._parse(data)
             return
+        if not self._head_size and self._answer_at_once(data):
+            return
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        if end < len(_HEAD_END):
+            self._parse(data)  # no more than a piece of a head
+            return
+        self._parse(data[:end], alone=end == len(data) and not self._head_size)
+        if not self._begin_bulk(data[end:]) and end < len(data):
+            self._parse(data[end:])
+
+    def _parse(self, data: bytes, *, alone: bool = False) -> None:
+        """Give `data` to the parser; `alone` says that it is the whole of what was sent for a request."""
         behind = self._body is None or self._body.is_eof()  # of a request is missing at most its head
         super().data_received(data)
         if self._messages:
@@ -157,7 +189,7 @@ class Connection(RequestHandler):
             message, body = self._messages[-1]
             if isinstance(message, RawRequestMessage):
                 self._body = None if body is EMPTY_PAYLOAD else body
-                if awaits and self._body is None and len(self._messages) == 1 and data.endswith(b"\r\n\r\n"):
+                if alone and self._body is None:
                     self.alone = data
             else:
                 self._break_off()  # behind bytes that are no HTTP nothing else can be
@@ -167,9 +199,9 @@ class Connection(RequestHandler):
                 self._end(Endings.HEAD_TOO_LARGE)
 
     def _awaits_request(self) -> bool:
-        """Tell whether the next byte is the first of a request, and all before it have been answered."""
+        """Tell whether all requests have been answered, and what comes next is of a head."""
         waiter = self._waiter
-        if waiter is None or waiter.done() or self._messages or self._head_size:
+        if waiter is None or waiter.done() or self._messages:
             return False
         if self._close or self._force_close or self._upgraded:
             return False
@@ -185,6 +217,55 @@ class Connection(RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._wire.write(answer)
         return True
+
+    # -- large bodies ----------------------------------------------------------------------------------
+
+    def _begin_bulk(self, data: bytes) -> bool:
+        """Let a body, if it is large, arrive around the parser, which was just given the end of its head.
+
+        `data` is what came of it so far.
+        """
+        body = self._body
+        if body is None or body.is_eof() or body.total_bytes or len(self._messages) != 1:
+            return False
+        if self._upgraded or self._reading_paused or self._buffer_paused or len(data) > MOST_AT_FIRST:
+            return False
+        framing = _framing_of(self._messages[0][0], data)
+        if framing is None:
+            return False
+        if isinstance(framing, Chunked):
+            body.begin_http_chunk_receiving()  # which the parser does with the first chunk that it sees
+        self._bulk = Bulk(self, body, framing, self._count, self._end_bulk)
+        self._wire.set_protocol(self._bulk)
+        self._bulk.begin(data)
+        return True
+
+    def _count(self, size: int) -> None:
+        self._received += size
+
+    def _end_bulk(self, framing: Framing, rest: bytes) -> None:
+        """Go on with the parser, behind the body or at that of its chunks which it is to read itself."""
+        self._bulk = None
+        self._wire.set_protocol(self)
+        if isinstance(framing, Sized):
+            # The old one would wait for the body that went around it.
+            self._parser = self._make_parser()
+            if self._body is not None:
+                self._body.feed_eof()
+        if rest:
+            self._parse(rest)
+
+    def pause_reading(self) -> None:
+        """Let nothing arrive for a while. The parser, where it is gone around, need not know."""
+        if self._bulk is None:
+            super().pause_reading()
+        else:
+            self._reading_paused = True
+            self._pause_transport_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Let more arrive."""
+        super().resume_reading(resume_parser and self._bulk is None)
 
     def _break_off(self) -> None:
         """Tell who reads a body that its rest will never come: the parser only tells the next request."""
@@ -226,6 +307,8 @@ class Connection(RequestHandler):
             self._arriving.reset()
         elif self._arriving.is_slow(now, self._received, self._bounded.pacing):
             self._bounded.note(Endings.SLOW_BODY, self.address)
+            if self._bulk is not None:
+                self._bulk.flush()
             body.set_exception(TimeoutError("the body does not arrive"))
 
     def _check_answer(self, now: float) -> None:
@@ -288,6 +371,18 @@ class Connection(RequestHandler):
         response.headers["Connection"] = "close"  # HTTP/1.0, as what is none counts, would leave it out
         response.force_close()
         return response
+
+
+def _framing_of(message: Any, first: bytes) -> Framing | None:
+    """Return how a body is framed, of which `first` came so far; None where the parser is to read it."""
+    if not isinstance(message, RawRequestMessage) or message.version != HttpVersion11:
+        return None
+    if message.compression is not None or message.upgrade:
+        return None
+    if message.chunked:
+        return None if first.endswith(b"\r\n0\r\n\r\n") else Chunked()
+    length = int(message.headers.get("Content-Length", "0"))
+    return Sized(length) if length >= WORTH else None
 
 
 def address_of(transport: Any) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from storage.blobs import BlobReader, BlobStore, KeptBytes, Space, StagedBlob
-from storage.digest import Digest
+from storage.digest import Digest, RunningDigest
 
 ENOUGH: Final = 2**62
 
@@ -74,8 +74,8 @@ class WrappedStaged:
     async def resume(self, offset: int, state: str | None) -> None:
         await self.staged.resume(offset, state)
 
-    async def write(self, data: bytes) -> None:
-        await self.staged.write(data)
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
+        await self.staged.write(data, running)
 
     async def sync(self) -> str | None:
         return await self.staged.sync()
@@ -107,9 +107,9 @@ class _SmallStaged(WrappedStaged):
         super().__init__(staged)
         self._store = store
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
         fits, self._store.room = data[: self._store.room], self._store.room - len(data)
-        await self.staged.write(fits)
+        await self.staged.write(fits, running)
         if self._store.room < 0:
             self._store.room = ENOUGH
             raise self._store.error
@@ -132,18 +132,18 @@ class _SlowStaged(WrappedStaged):
         super().__init__(staged)
         self._store = store
 
-    async def write(self, data: bytes) -> None:
-        writing = asyncio.ensure_future(self._write(data))
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
+        writing = asyncio.ensure_future(self._write(data, running))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait([writing])
             raise
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, data: bytes, running: RunningDigest | None) -> None:
         self._store.writing.set()
         await self._store.let.wait()
-        await self.staged.write(data)
+        await self.staged.write(data, running)
 
 
 class LateStore(WrappedStore):
@@ -177,13 +177,14 @@ class _UnsyncedStaged(WrappedStaged):
         super().__init__(staged)
         self._store = store
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
         self._store.unsynced += len(data)
-        await self.staged.write(data)
+        await self.staged.write(data, running)
 
     async def sync(self) -> str | None:
+        before = self._store.unsynced
         state = await self.staged.sync()
-        self._store.unsynced = 0
+        self._store.unsynced -= before
         return state
 
 

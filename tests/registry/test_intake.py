@@ -37,7 +37,7 @@ class Bytes:
     async def resume(self, offset: int, state: str | None) -> None:
         self.content = self.content[:offset]
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
         assert not self.writing, "two writes at once"
         self.writing = True
         await asyncio.sleep(0)
@@ -46,6 +46,8 @@ class Bytes:
         self.content += data[: len(data) // 2] if failing else data
         if failing and self.error is not None:
             raise self.error
+        if running is not None:
+            running.update(data)
 
     async def sync(self) -> str | None:
         self.synced = len(self.content)
