@@ -107,6 +107,9 @@ class StagedBlob(Protocol):
     Where there is one, `write` may go on while a `sync` runs that is of what was written before it.
     """
 
+    writes_ahead: int
+    """How many writes are worth to be under way at a time; each holds its data in memory."""
+
     async def resume(self, offset: int, state: str | None) -> None:
         """Go on after the first `offset` bytes, as they were when `sync` returned `state`.
 
@@ -118,6 +121,9 @@ class StagedBlob(Protocol):
 
     async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
         """Append `data`, and hash it with `running`, which is good for nothing more where this fails.
+
+        It may be called again before it returns, up to `writes_ahead` times: what is written comes in the
+        order of the calls, and nothing comes after one that failed.
 
         Raises:
             StoreFull, BlobTooLarge, StoreUnavailable: only a part of it, or nothing, was written; or

@@ -20,7 +20,7 @@ import fcntl
 import functools
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ from storage.blobs import (
     StoreUnavailable,
 )
 from storage.digest import ALGORITHMS, Digest, RunningDigest
-from storage.threads import run_in
+from storage.threads import Lane, run_in
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         self.blobs = root / "blobs"
         self._uploads = root / "uploads"
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="files")
 
     async def prepare(self) -> None:
         """Make all directories, closed to other accounts of the machine.
@@ -145,7 +145,7 @@ class FileStore:
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's threads."""
-        return await run_in(self._threads, functools.partial(translated, call, *args, **kwargs))
+        return await run_in(self.threads, functools.partial(translated, call, *args, **kwargs))
 
     async def _open_locked(self, path: Path) -> int:
         running = asyncio.ensure_future(self.run(_open_locked, path))
@@ -166,11 +166,14 @@ class _StagedFile:
         self._path = path
         self._fd = fd
         self._pending = b""
-        self._writing = asyncio.Lock()
+        self._lane = Lane(store.threads)
         self.checkpoint_length: int | None = _CHECKPOINT
+        # The thread goes on with the second while the event loop does something else.
+        self.writes_ahead = 2
 
     async def resume(self, offset: int, state: str | None) -> None:
         self._pending = b""
+        self._lane = Lane(self._store.threads)  # what failed before does not count any more
         # To look costs less than a thread; to cut may wait for the disk.
         if os.fstat(self._fd).st_size == offset:
             os.lseek(self._fd, offset, os.SEEK_SET)
@@ -178,21 +181,19 @@ class _StagedFile:
             await self._store.run(_truncate, self._fd, offset)
 
     async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
-        async with self._writing:
-            pending = self._take_pending()
-            if len(pending) + len(data) > _SMALL:
-                await self._store.run(_write_hashed, self._fd, pending, data, running)
-                return
+        pending = self._take_pending()
+        if len(pending) + len(data) <= _SMALL and self._lane.is_idle:
             self._pending = pending + data
             if running is not None:
                 running.update(data)
+        else:
+            await self._in_turn(_write_hashed, self._fd, pending, data, running)
 
     async def sync(self) -> None:
-        async with self._writing:
-            if pending := self._take_pending():
-                await self._store.run(_write_and_sync, self._fd, pending)
-                return
-        await self._store.run(os.fdatasync, self._fd)
+        if pending := self._take_pending():
+            await self._in_turn(_write_and_sync, self._fd, pending)
+        else:
+            await self._store.run(os.fdatasync, self._fd)
 
     async def read(self) -> AsyncIterator[bytes]:
         await self._store.run(write_all, self._fd, self._take_pending())
@@ -208,6 +209,9 @@ class _StagedFile:
 
     async def discard(self, state: str | None, *, thorough: bool = False) -> None:
         await self._store.run(self._path.unlink, missing_ok=True)
+
+    def _in_turn(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return self._lane.run(functools.partial(translated, call, *args, **kwargs))
 
     def _take_pending(self) -> bytes:
         data, self._pending = self._pending, b""

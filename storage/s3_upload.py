@@ -56,6 +56,7 @@ class S3Upload:
     """A StagedBlob in S3."""
 
     checkpoint_length: int | None = None
+    writes_ahead = 1
 
     def __init__(self, client: S3Client, plan: PartPlan, budget: Budget, upload: str) -> None:
         self._client = client

@@ -18,7 +18,7 @@ from aiohttp import StreamReader
 WORTH: Final = 256 * 1024
 """Bytes of a body from which on this way is the cheaper one."""
 
-_ROOM: Final = 512 * 1024
+_ROOM: Final = 1024 * 1024
 MOST_AT_FIRST: Final = _ROOM
 
 # Seconds until who reads is given what there is of a body that comes slowly.

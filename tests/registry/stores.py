@@ -70,6 +70,7 @@ class WrappedStaged:
     def __init__(self, staged: StagedBlob) -> None:
         self.staged = staged
         self.checkpoint_length = staged.checkpoint_length
+        self.writes_ahead = staged.writes_ahead
 
     async def resume(self, offset: int, state: str | None) -> None:
         await self.staged.resume(offset, state)

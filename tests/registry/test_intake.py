@@ -32,22 +32,27 @@ class Bytes:
         self.fails_at = fails_at
         self.error = error
         self.writing = False
+        self.in_turn = asyncio.Lock()
+        self.failed = False
         self.checkpoint_length: int | None = CHECKPOINT
+        self.writes_ahead = 2
 
     async def resume(self, offset: int, state: str | None) -> None:
         self.content = self.content[:offset]
 
     async def write(self, data: bytes, running: RunningDigest | None = None) -> None:
-        assert not self.writing, "two writes at once"
-        self.writing = True
-        await asyncio.sleep(0)
-        self.writing = False
-        failing, self.writes = self.writes == self.fails_at, self.writes + 1
-        self.content += data[: len(data) // 2] if failing else data
-        if failing and self.error is not None:
-            raise self.error
-        if running is not None:
-            running.update(data)
+        async with self.in_turn:
+            if self.failed and self.error is not None:
+                raise self.error
+            self.writing = True
+            await asyncio.sleep(0)
+            self.writing = False
+            self.failed, self.writes = self.writes == self.fails_at, self.writes + 1
+            self.content += data[: len(data) // 2] if self.failed else data
+            if self.failed and self.error is not None:
+                raise self.error
+            if running is not None:
+                running.update(data)
 
     async def sync(self) -> str | None:
         self.synced = len(self.content)
@@ -113,7 +118,7 @@ async def test_bytes_are_stored_while_others_arrive() -> None:
     for _ in range(10):
         await taken.add(b"x" * BATCH)
         await asyncio.sleep(0)
-        assert taken.offset + 2 * BATCH >= len(staged.content)
+        assert taken.offset + 3 * BATCH >= len(staged.content)
     assert staged.content
     await taken.finish()
 
@@ -154,11 +159,12 @@ async def test_nothing_is_stored_after_a_write_that_failed(
     except (StoreFull, OSError) as raised:
         assert raised is error
         assert staged.writes == fails_at + 1
+        assert taken.digest is None
     else:
         assert staged.writes <= fails_at
         assert taken.offset == len(content)
+        assert taken.digest == (Digest.of(content) if hashed else None)
     assert staged.content[: taken.offset] == content[: taken.offset]
-    assert taken.digest == (Digest.of(content[: taken.offset]) if hashed else None)
 
 
 @pytest.mark.parametrize("ticks", range(30))
@@ -175,3 +181,67 @@ async def test_cancelled_intake_finishes_what_it_has(ticks: int, hashed: bool) -
     assert len(staged.content) == taken.offset
     assert staged.content == content[: taken.offset]
     assert taken.digest == (Digest.of(staged.content) if hashed else None)
+
+
+class SlowSync(Bytes):
+    """Syncs when it is let, and says what was written when it began; it can fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+        self.syncs = 0
+        self.sync_error: Exception | None = None
+
+    async def sync(self) -> str | None:
+        size, self.syncs = len(self.content), self.syncs + 1
+        await self.let.wait()
+        if self.sync_error is not None:
+            raise self.sync_error
+        self.synced = size
+        return f"after {size}"
+
+
+async def fill_until_held(taken: Intake, staged: SlowSync) -> asyncio.Task[None]:
+    """Add bytes until nothing moves any more for want of a sync."""
+    filling = asyncio.create_task(fill(taken, [b"x" * BATCH] * 20))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert not filling.done()
+    return filling
+
+
+async def test_a_sync_is_waited_for_only_by_the_next_one() -> None:
+    """A crash costs at most two distances between checkpoints, and what is under way."""
+    staged = SlowSync()
+    checkpoints = Checkpoints(staged)
+    filling = await fill_until_held(taken := Intake(staged, 0, RunningDigest(), checkpoints), staged)
+    assert staged.syncs == 1
+    assert 2 * CHECKPOINT <= len(staged.content) <= 2 * (CHECKPOINT + BATCH)
+    staged.let.set()
+    await filling
+    assert len(checkpoints.offsets) == staged.syncs > 3
+    assert (taken.offset, taken.digest) == (160, Digest.of(b"x" * 160))
+
+
+async def test_a_sync_that_fails_is_told_before_the_end() -> None:
+    staged = SlowSync()
+    staged.sync_error = OSError(errno.EIO, "no disk")
+    checkpoints = Checkpoints(staged)
+    filling = await fill_until_held(Intake(staged, 0, None, checkpoints), staged)
+    staged.let.set()
+    with pytest.raises(OSError, match="no disk"):
+        await filling
+    assert checkpoints.offsets == []
+
+
+async def test_nothing_runs_any_more_when_a_cancelled_intake_ends() -> None:
+    staged = SlowSync()
+    filling = await fill_until_held(Intake(staged, 0, None, Checkpoints(staged)), staged)
+    filling.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not filling.done(), "the sync is still running"
+    staged.let.set()
+    await asyncio.wait([filling])
+    assert filling.cancelled()
+    assert staged.synced

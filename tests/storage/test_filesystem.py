@@ -22,7 +22,7 @@ from storage.blobs import (
     StoreFull,
     StoreReadOnly,
 )
-from storage.digest import Digest
+from storage.digest import Digest, RunningDigest
 from storage.filesystem import FileStore
 from tests.storage.processes import hold_file, spawned, write_past_limit
 from tests.storage.stores import append, commit, joined, put
@@ -486,3 +486,17 @@ async def test_space_is_that_of_the_file_system(root: Path) -> None:
     assert space is not None
     assert 0 < space.free <= space.total
     assert space.total == shutil.disk_usage(root).total
+
+
+async def test_small_writes_come_behind_large_ones_under_way(store: FileStore) -> None:
+    """The small ones are kept back, to be written together: not while a thread writes what is before them."""
+    parts = [bytes([number]) * size for number, size in enumerate([200_000, 10, 300_000, 20, 70_000, 30])]
+    content = b"".join(parts)
+    await store.stage("mixed")
+    async with store.hold("mixed") as staged:
+        await staged.resume(0, None)
+        running = RunningDigest()
+        await asyncio.gather(*(staged.write(part, running) for part in parts))
+        assert running.digest() == Digest.of(content)
+        location = await staged.commit(Digest.of(content))
+    assert (store.blobs / location).read_bytes() == content
