@@ -173,8 +173,8 @@ class Connection(RequestHandler):
         if not self._head_size and self._answer_at_once(data):
             return
         end = data.find(_HEAD_END) + len(_HEAD_END)
-        if end < len(_HEAD_END):
-            self._parse(data)  # no more than a piece of a head
+        if end < len(_HEAD_END) or not (self._head_size or _is_current(data)):
+            self._parse(data)  # a piece of a head; or what the parser refuses for what is behind the head
             return
         self._parse(data[:end], alone=end == len(data) and not self._head_size)
         if not self._begin_bulk(data[end:]) and end < len(data):
@@ -371,6 +371,11 @@ class Connection(RequestHandler):
         response.headers["Connection"] = "close"  # HTTP/1.0, as what is none counts, would leave it out
         response.force_close()
         return response
+
+
+def _is_current(data: bytes) -> bool:
+    """Tell whether a request is of HTTP/1.1 by its first line, where it is well-formed."""
+    return data.find(b" HTTP/1.1\r\n", 0, data.find(b"\r\n") + 2) > 0
 
 
 def _framing_of(message: Any, first: bytes) -> Framing | None:
