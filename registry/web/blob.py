@@ -15,6 +15,10 @@ from registry.interface import Blob
 # A request for more ranges than this is answered whole, as RFC 9110 allows (section 14.2).
 _MAX_RANGES: Final = 64
 
+# Bytes that the kernel sends in one call. While a client takes them as fast as they are sent the call does not
+# return, and nobody else is answered: measured, 134 ms for 266 MB.
+_AT_ONCE: Final = 2 * 1024 * 1024
+
 _RANGES: Final = re.compile(r"bytes=[ \t]*([0-9, \t-]+)")
 _RANGE: Final = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 _CONTENT_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")
@@ -116,16 +120,19 @@ class BlobResponse(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
         loop = asyncio.get_running_loop()
-        try:
-            sent = await loop.sendfile(transport, file, part.start, len(part), fallback=True)
-        except OSError as error:
-            if error.errno == errno.EIO:
-                await self._read_out(part.start, part.stop)
-            raise
-        if sent != len(part):
-            await self._read_out(part.start + sent, part.stop)
-            # The client still waits for the rest, and would take the next response for it.
-            raise RegistryError(Problem.INTERNAL, f"the blob's file ends at byte {part.start + sent}")
+        for start in range(part.start, part.stop, _AT_ONCE):
+            size = min(_AT_ONCE, part.stop - start)
+            try:
+                sent = await loop.sendfile(transport, file, start, size, fallback=True)
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    await self._read_out(start, part.stop)
+                raise
+            if sent != size:
+                await self._read_out(start + sent, part.stop)
+                # The client still waits for the rest, and would take the next response for it.
+                raise RegistryError(Problem.INTERNAL, f"the blob's file ends at byte {start + sent}")
+            await asyncio.sleep(0)
 
     async def _read_out(self, start: int, stop: int) -> None:
         """Read what the kernel could not send: a reader notes which blob it is that cannot be read."""
