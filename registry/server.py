@@ -29,7 +29,8 @@ _STUCK_AFTER: Final = 60
 # its stores.
 CLOSING_SECONDS: Final = 5
 
-_BACKLOG: Final = 2048
+BACKLOG: Final = 2048
+"""Connections that may wait to be taken."""
 
 # Files that a worker has open for itself: databases, their readers, connections to other servers.
 _OWN_FILES: Final = 256
@@ -175,7 +176,7 @@ def _listen(host: str, port: int) -> socket.socket:
             listener = stack.enter_context(socket.socket(family, kind, protocol))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(where)
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             stack.pop_all()
             return listener
     except OSError as error:

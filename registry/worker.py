@@ -14,7 +14,7 @@ from gunicorn.workers.base import Worker
 
 from registry.app import make_runner
 from registry.config import Settings
-from registry.server import tls_of
+from registry.server import BACKLOG, tls_of
 
 # For transfers that were cut: see CLOSING_SECONDS in registry.server, of which this is the most.
 _CUTTING_SECONDS: Final = 3
@@ -36,7 +36,10 @@ async def serve(
     transfers = Transfers(runner, settings.shutdown_timeout)
     await runner.setup()
     for listener in worker.sockets:
-        await web.SockSite(runner, listener).start()
+        # One at a time: otherwise the worker that wakes first takes all connections of a moment, and others
+        # have none. asyncio knows only one number for that and for how many may wait.
+        await web.SockSite(runner, listener, backlog=1).start()
+        listener.listen(BACKLOG)
     worker.booted = True
     beating = asyncio.create_task(_beat(worker, stopping))
     await stopping.wait()

@@ -15,7 +15,7 @@ from registry.interface import Blob
 # A request for more ranges than this is answered whole, as RFC 9110 allows (section 14.2).
 _MAX_RANGES: Final = 64
 
-# Bytes that the kernel sends in one call. While a client takes them as fast as they are sent the call does not
+# Bytes that the kernel sends in one call. While a client takes them as fast as they are sent a call does not
 # return, and nobody else is answered: measured, 134 ms for 266 MB.
 _AT_ONCE: Final = 2 * 1024 * 1024
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import threading
 from collections import Counter
@@ -371,19 +372,42 @@ def count_of(served: Served, labels: str) -> int:
 
 
 @contextlib.contextmanager
-def stopped(process: int) -> Iterator[None]:
-    os.kill(process, signal.SIGSTOP)
+def stopped(served: Served, process: int) -> Iterator[None]:
+    """Let a worker rest, though not amid a write: it would let nobody else write."""
+
+    def rests() -> bool:
+        os.kill(process, signal.SIGSTOP)
+        wait_until(lambda: state_of(process) == "T", "the worker stops")
+        if can_write(served):
+            return True
+        os.kill(process, signal.SIGCONT)
+        return False
+
+    wait_until(rests, "the worker rests between two writes")
     try:
         yield
     finally:
         os.kill(process, signal.SIGCONT)
 
 
+def state_of(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def can_write(served: Served) -> bool:
+    with contextlib.closing(sqlite3.connect(served.data / "longshore.db", timeout=0)) as db:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
+
+
 def test_each_worker_answers_and_the_metrics_are_their_sum(shared: Served) -> None:
     one, two = shared.workers
     before = count_of(shared, 'route="/readyz"')
     for resting in (one, two):
-        with stopped(resting):
+        with stopped(shared, resting):
             for _ in range(5):
                 assert shared.ask("GET", "/readyz").status == 200
     assert [count_of(shared, 'route="/readyz"') for _ in range(4)] == [before + 10] * 4
