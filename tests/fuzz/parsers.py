@@ -38,6 +38,7 @@ from registry.web.api import bodies
 from registry.web.api.requests import read_body, read_query, version_in
 from registry.web.blob import parse_content_range, parse_ranges
 from registry.web.body import parse_form
+from registry.web.bulk import Chunked
 from registry.web.markdown import render
 from registry.web.origin import Origins
 from registry.web.pages.assets import accepts_gzip
@@ -114,6 +115,9 @@ class _Request:
     def get_extra_info(self, *_: object) -> tuple[str, int]:
         """The address that the server listens on."""
         return "127.0.0.1", 5000
+
+    def exception(self) -> None:
+        """Nothing broke off."""
 
     async def readany(self) -> bytes:
         """What has not been read of the body."""
@@ -209,6 +213,19 @@ def _address(data: bytes) -> object:
     request = _headed(X_Forwarded_For=_line(data), Host=_line(data)[:200], Origin=_line(data))
     origins.is_foreign(request)
     return origins.client_address(request), origins.base_url(request)
+
+
+def _chunks(data: bytes) -> object:
+    whole, piecewise, buffer = Chunked(), Chunked(), bytearray(data)
+    whole.scan(buffer, len(data))
+    for stop in range(len(data) + 1):
+        if not piecewise.ended:
+            piecewise.scan(buffer, stop)
+    assert (piecewise.at, piecewise.ended) == (whole.at, whole.ended)
+    body = whole.take(buffer)
+    assert body == piecewise.take(buffer)
+    assert len(body) <= len(data)
+    return body
 
 
 def _form(data: bytes) -> object:
@@ -332,6 +349,9 @@ PARSERS: Final[Mapping[str, Parser]] = {
         lambda data: version_in(_headed(If_Match=_line(data))), (RegistryError,), (b'"1"', b"*"), '"W/*1 ,'
     ),
     "registry.layout.reading.TarLayout": Parser(_archive, (LayoutError,), (_packed(),)),
+    "registry.web.bulk.Chunked": Parser(
+        _chunks, (), (b"5\r\nhello\r\n00a\r\n0123456789\r\n0\r\n\r\n",), "0123aF\r\n;x"
+    ),
     "registry.web.markdown.render": Parser(
         _html,
         (),

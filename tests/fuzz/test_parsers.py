@@ -50,6 +50,7 @@ ELSEWHERE: Final = {
     "registry.web.access.Gate._read_token": "for verify: tests/registry/web/test_requests.py",
     "registry.web.blob.BlobResponse._read_out": "bytes as they are: tests/registry/web/test_oci_blobs.py",
     "registry.web.body.read_body": "bytes as they are: tests/registry/web/test_body.py",
+    "registry.web.connection.Connection._parse": "for aiohttp's parser: tests/attacks/framing.py",
     "registry.web.description.read": "our own openapi.yaml",
     "registry.web.outside.OutsideKeys._read": "for read_jwks: tests/registry/web/test_outside.py",
     "registry.web.outside._read_whole": "for read_jwks: tests/registry/web/test_outside.py",
