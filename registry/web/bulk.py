@@ -18,10 +18,12 @@ from aiohttp import StreamReader
 WORTH: Final = 256 * 1024
 """Bytes of a body from which on this way is the cheaper one."""
 
-_ROOM: Final = 1024 * 1024
-MOST_AT_FIRST: Final = _ROOM
+# Bytes of the buffer: of a body that comes fast, and of one that does not. A stranger may begin many bodies
+# and send little of them.
+_MOST: Final = 1024 * 1024
+_LEAST: Final = 16 * 1024
 
-# Seconds until who reads is given what there is of a body that comes slowly.
+# Seconds until the reader is given what there is, where the buffer is not full by then.
 _LINGER: Final = 0.02
 
 # A chunk's size and the end of its line (RFC 9112, section 7.1), in the only way that clients write it.
@@ -142,13 +144,13 @@ class Bulk(asyncio.BufferedProtocol):
         self._received = received
         self._done = done
         self._loop = asyncio.get_running_loop()
-        self._buffer = bytearray(_ROOM)
+        self._buffer = bytearray(_LEAST)
         self._filled = 0
         self._flushing: asyncio.TimerHandle | None = None
 
     def begin(self, data: bytes) -> None:
-        """Take what of the body came with its head, `MOST_AT_FIRST` bytes at most."""
-        self._buffer[: len(data)] = data
+        """Take what of the body came with its head."""
+        self._buffer[: len(data)] = data  # which may make it longer
         self._take(len(data))
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -167,10 +169,23 @@ class Bulk(asyncio.BufferedProtocol):
             self.flush()
             rest = bytes(self._buffer[: self._filled])
             self._done(self._framing, self._framing.close(rest))
-        elif self._filled == _ROOM:
+        elif self._filled == len(self._buffer):
             self.flush()
+            if len(self._buffer) < _MOST:
+                self._resize(min(4 * len(self._buffer), _MOST))
         elif self._flushing is None:
-            self._flushing = self._loop.call_later(_LINGER, self.flush)
+            self._flushing = self._loop.call_later(_LINGER, self._linger)
+
+    def _linger(self) -> None:
+        self.flush()
+        if len(self._buffer) > _LEAST:
+            self._resize(_LEAST)
+
+    def _resize(self, size: int) -> None:
+        """Take another buffer, after a flush: what is kept then is less than the size of a chunk."""
+        kept = self._buffer[: self._filled]
+        self._buffer = bytearray(size)
+        self._buffer[: len(kept)] = kept
 
     def flush(self) -> None:
         """Hand over what there is."""

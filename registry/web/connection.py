@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from registry.errors import Problem, RegistryError
-from registry.web.bulk import MOST_AT_FIRST, WORTH, Bulk, Chunked, Framing, Sized
+from registry.web.bulk import WORTH, Bulk, Chunked, Framing, Sized
 from registry.web.errors import render_document
 from registry.web.observe import Endings, write_headers
 
@@ -228,7 +228,7 @@ class Connection(RequestHandler):
         body = self._body
         if body is None or body.is_eof() or body.total_bytes or len(self._messages) != 1:
             return False
-        if self._upgraded or self._reading_paused or self._buffer_paused or len(data) > MOST_AT_FIRST:
+        if self._upgraded or self._reading_paused or self._buffer_paused:
             return False
         framing = _framing_of(self._messages[0][0], data)
         if framing is None:

@@ -83,7 +83,8 @@ def parsed(data: bytes) -> tuple[bytes, list[str]]:
 @pytest.fixture(autouse=True)
 def small_buffer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "live" not in request.fixturenames and "open_live" not in request.fixturenames:
-        monkeypatch.setattr(bulk, "_ROOM", 64)
+        monkeypatch.setattr(bulk, "_LEAST", 16)
+        monkeypatch.setattr(bulk, "_MOST", 80)
 
 
 PIECES = st.lists(st.integers(0, 10_000), max_size=12)
@@ -167,6 +168,21 @@ async def test_a_body_that_comes_slowly_is_handed_over(monkeypatch: pytest.Monke
         await until(partial(_has, taken, number + 1))
     assert taken.data == [b"x"] * 3
     assert taken.rest is None
+
+
+async def test_a_buffer_is_as_large_as_a_body_is_fast() -> None:
+    taken: Any = Taken()
+    taking = Bulk(asyncio.Protocol(), taken, Sized(10_000), lambda _: None, taken.done)
+    taking.begin(b"")
+    sizes = []
+    for _ in range(4):
+        sizes.append(len(taking.get_buffer(-1)))
+        taking.buffer_updated(sizes[-1])
+    assert sizes == [16, 64, 80, 80]
+    taking.buffer_updated(1)
+    await until(partial(_has, taken, 5))
+    assert len(taking.get_buffer(-1)) == 16
+    assert sum(map(len, taken.data)) == sum(sizes) + 1
 
 
 async def _has(taken: Taken, count: int) -> bool:
