@@ -173,8 +173,8 @@ class Connection(RequestHandler):
         if not self._head_size and self._answer_at_once(data):
             return
         end = data.find(_HEAD_END) + len(_HEAD_END)
-        if end < len(_HEAD_END) or not (self._head_size or _is_current(data)):
-            self._parse(data)  # a piece of a head; or what the parser refuses for what is behind the head
+        if end < len(_HEAD_END) or _chunks_end(data[:end], data[end:]):
+            self._parse(data)  # a piece of a head; or a whole request, to be refused as one for its chunks
             return
         self._parse(data[:end], alone=end == len(data) and not self._head_size)
         if not self._begin_bulk(data[end:]) and end < len(data):
@@ -230,7 +230,7 @@ class Connection(RequestHandler):
             return False
         if self._upgraded or self._reading_paused or self._buffer_paused:
             return False
-        framing = _framing_of(self._messages[0][0], data)
+        framing = _framing_of(self._messages[0][0])
         if framing is None:
             return False
         if isinstance(framing, Chunked):
@@ -373,19 +373,23 @@ class Connection(RequestHandler):
         return response
 
 
-def _is_current(data: bytes) -> bool:
-    """Tell whether a request is of HTTP/1.1 by its first line, where it is well-formed."""
-    return data.find(b" HTTP/1.1\r\n", 0, data.find(b"\r\n") + 2) > 0
+def _chunks_end(head: bytes, first: bytes) -> bool:
+    """Tell whether a body in chunks ends in what came with its head, or is none there."""
+    if not first or b"chunked" not in head.lower():
+        return False
+    framing = Chunked()
+    framing.scan(bytearray(first), len(first))
+    return framing.ended
 
 
-def _framing_of(message: Any, first: bytes) -> Framing | None:
-    """Return how a body is framed, of which `first` came so far; None where the parser is to read it."""
+def _framing_of(message: Any) -> Framing | None:
+    """Return how a body is framed; None where the parser is to read it."""
     if not isinstance(message, RawRequestMessage) or message.version != HttpVersion11:
         return None
     if message.compression is not None or message.upgrade:
         return None
     if message.chunked:
-        return None if first.endswith(b"\r\n0\r\n\r\n") else Chunked()
+        return Chunked()
     length = int(message.headers.get("Content-Length", "0"))
     return Sized(length) if length >= WORTH else None
 
