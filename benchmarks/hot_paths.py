@@ -99,7 +99,8 @@ def told(name: str, raw: str) -> str:
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        if not frames or frames[-1].startswith(_WAITING):
+        # The process goes on while it is looked into: now and then what is read of it is no stack.
+        if not count.isdigit() or not frames or frames[-1].startswith(_WAITING):
             continue
         threads[thread.partition(": ")[2].rstrip("0123456789_") or thread] += int(count)
         at[frames[-1]] += int(count)
