@@ -66,7 +66,7 @@ class Intake:
             await _see_out(*self._syncing)
             self._next_checkpoint = self._checkpoint_after(self.offset)
             self._syncing = [asyncio.create_task(self._sync(self.offset, self.digest))]
-        batch = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
+        batch = b"".join(self._collected)
         self._collected.clear()
         self._collected_size = 0
         self._handed_over += len(batch)

@@ -121,6 +121,8 @@ class BlobResponse(web.StreamResponse):
             raise ConnectionResetError("the client went away")
         loop = asyncio.get_running_loop()
         for start in range(part.start, part.stop, _AT_ONCE):
+            if start > part.start:
+                await asyncio.sleep(0)
             size = min(_AT_ONCE, part.stop - start)
             try:
                 sent = await loop.sendfile(transport, file, start, size, fallback=True)
@@ -132,7 +134,6 @@ class BlobResponse(web.StreamResponse):
                 await self._read_out(start + sent, part.stop)
                 # The client still waits for the rest, and would take the next response for it.
                 raise RegistryError(Problem.INTERNAL, f"the blob's file ends at byte {start + sent}")
-            await asyncio.sleep(0)
 
     async def _read_out(self, start: int, stop: int) -> None:
         """Read what the kernel could not send: a reader notes which blob it is that cannot be read."""

@@ -40,7 +40,7 @@ class Framing(Protocol):
     at: int
     """How much of the buffer is understood."""
 
-    def scan(self, buffer: bytearray, stop: int) -> None:
+    def scan(self, buffer: bytes | bytearray, stop: int) -> None:
         """Go on from `at` up to `stop`, as far as can be."""
 
     def take(self, buffer: bytearray) -> bytes:
@@ -58,7 +58,7 @@ class Sized:
         self.at = 0
         self._left = left
 
-    def scan(self, buffer: bytearray, stop: int) -> None:
+    def scan(self, buffer: bytes | bytearray, stop: int) -> None:
         """All is the body's, up to its end."""
         self._left -= (taken := min(stop - self.at, self._left))
         self.at += taken
@@ -89,7 +89,7 @@ class Chunked:
         self._broken = False
         self._found: list[slice] = []
 
-    def scan(self, buffer: bytearray, stop: int) -> None:
+    def scan(self, buffer: bytes | bytearray, stop: int) -> None:
         """Find the data of chunks."""
         while self.at < stop and not self.ended:
             if self._left > 2:
@@ -104,7 +104,7 @@ class Chunked:
             elif not self._begin(buffer, stop):
                 return
 
-    def _begin(self, buffer: bytearray, stop: int) -> bool:
+    def _begin(self, buffer: bytes | bytearray, stop: int) -> bool:
         """Read the size of the next chunk; tell whether it is all there."""
         found = _SIZE_LINE.match(buffer, self.at, stop)
         if found is not None and (size := int(found[1], 16)):

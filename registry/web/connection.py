@@ -93,6 +93,7 @@ class Connection(RequestHandler):
         "_make_parser",
         "_received",
         "_wire",
+        "address",
         "alone",
     )
 
@@ -122,19 +123,17 @@ class Connection(RequestHandler):
             auto_decompress=options.get("auto_decompress", True),
             max_msg_queue_size=self._max_msg_queue_size,
         )
+        self.address = ""
+        """That of the other end of the socket."""
         self.alone: bytes | None = None
         """The newest request as it was sent, where it came at once and alone, and is no more than a head."""
-
-    @property
-    def address(self) -> str:
-        """The address at the other end of the socket."""
-        return address_of(self._wire)
 
     # -- what arrives ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection, unless there are too many."""
         self._wire = transport
+        self.address = address_of(transport)
         self._made_at = self._loop.time()
         if self._counts:
             refusal = self._bounded.enter(self.address)
@@ -378,7 +377,7 @@ def _chunks_end(head: bytes, first: bytes) -> bool:
     if not first or b"chunked" not in head.lower():
         return False
     framing = Chunked()
-    framing.scan(bytearray(first), len(first))
+    framing.scan(first, len(first))
     return framing.ended
 
 

@@ -5,13 +5,11 @@ from typing import Final
 
 import pytest
 
-from auth.policy import Role
 from registry.web import recall
 from registry.web.connection import Connection
-from tests.registry.web.content import push_image
 from tests.registry.web.live import Client, Live, Raw, connect, until
 from tests.registry.web.test_connections import server_of
-from tests.registry.web.test_recall import APP, SMALL, TARGETS
+from tests.registry.web.test_recall import APP, TARGETS, prepared
 
 _TARGET: Final = TARGETS[0]
 _KEPT: Final = TARGETS[:2] + TARGETS[3:6]
@@ -31,16 +29,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     monkeypatch.setattr(recall.Recall, "at_once", noting)
     monkeypatch.setattr(recall, "_LASTS", 60.0)  # however slow the machine is
     return answered
-
-
-async def reader_of(live: Live) -> Client:
-    for name in ("team", "reader"):
-        live.add_account(name)
-    owner = await live.login("team", f"repository:{APP}:*")
-    await push_image(owner, APP, "v1", "v2")
-    await owner.push_blob(APP, SMALL)
-    live.grant(Role.READ, APP, "reader")
-    return await live.login("reader", f"repository:{APP}:pull")
 
 
 def head(
@@ -79,7 +67,7 @@ async def until_at_once(raw: Raw, sent: bytes, at_once: list[bool]) -> None:
 async def test_the_same_head_gets_the_same_answer(
     live: Live, at_once: list[bool], method: str, target: str
 ) -> None:
-    sent = head(await reader_of(live), target, method)
+    sent = head((await prepared(live))["reader"], target, method)
     at_once.clear()
     async with connect(live) as raw:
         answers = [await ask(raw, sent) for _ in range(4)]
@@ -95,7 +83,7 @@ async def test_the_same_head_gets_the_same_answer(
 
 @pytest.mark.parametrize("name", ["X-Request-ID", "x-request-id", "X-request-Id"])
 async def test_each_request_keeps_its_own_id(live: Live, at_once: list[bool], name: str) -> None:
-    client = await reader_of(live)
+    client = (await prepared(live))["reader"]
     at_once.clear()
     async with connect(live) as raw:
         for own in ("one", "two", "three", "three"):
@@ -108,7 +96,7 @@ async def test_each_request_keeps_its_own_id(live: Live, at_once: list[bool], na
 
 
 async def test_two_ids_are_left_to_the_parser(live: Live, at_once: list[bool]) -> None:
-    client = await reader_of(live)
+    client = (await prepared(live))["reader"]
     sent = head(client).replace(b"\r\n\r\n", b"\r\nx-request-id: first\r\nX-Request-ID: second\r\n\r\n")
     at_once.clear()
     async with connect(live) as raw:
@@ -124,7 +112,7 @@ async def test_two_ids_are_left_to_the_parser(live: Live, at_once: list[bool]) -
 async def test_what_ends_its_connection_is_left_to_the_parser(
     live: Live, at_once: list[bool], version: str, more: dict[str, str]
 ) -> None:
-    sent = head(await reader_of(live), version=version, **more)
+    sent = head((await prepared(live))["reader"], version=version, **more)
     at_once.clear()
     answers = []
     for _ in range(3):
@@ -139,7 +127,7 @@ async def test_what_ends_its_connection_is_left_to_the_parser(
 async def test_heads_in_pieces_and_heads_together_are_answered_in_order(
     live: Live, at_once: list[bool]
 ) -> None:
-    client = await reader_of(live)
+    client = (await prepared(live))["reader"]
     one, two, unknown = (head(client, target) for target in TARGETS[:3])
     async with connect(live) as raw:
         wanted = {sent: told(await ask(raw, sent)) for sent in (one, two, unknown) for _ in range(2)}
@@ -159,7 +147,7 @@ async def test_heads_in_pieces_and_heads_together_are_answered_in_order(
 
 
 async def test_a_commit_ends_what_heads_are_known_by(live: Live, at_once: list[bool]) -> None:
-    sent = head(await reader_of(live))
+    sent = head((await prepared(live))["reader"])
     async with connect(live) as raw:
         await until_at_once(raw, sent, at_once)
         live.disable("reader")
@@ -173,7 +161,7 @@ async def test_what_no_header_may_hold_is_left_to_the_parser(
     live: Live, at_once: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """aiohttp refuses to write it; what is remembered must not get round that."""
-    sent = head(await reader_of(live))
+    sent = head((await prepared(live))["reader"])
     monkeypatch.setattr("registry.web.observe.INERT", "x\r\nSet-Cookie: a=b")
     for _ in range(3):
         async with connect(live) as raw:
@@ -184,8 +172,7 @@ async def test_what_no_header_may_hold_is_left_to_the_parser(
 
 async def test_who_reads_nothing_is_not_answered_at_once(live: Live, at_once: list[bool]) -> None:
     """Answers that wait to be read would fill the memory: the ordinary way waits for them."""
-    await reader_of(live)
-    owner = await live.login("team", f"repository:{APP}:*")
+    owner = (await prepared(live))["owner"]
     digest = await owner.push_blob(APP, bytes(60_000))
     sent = head(owner, f"/v2/{APP}/blobs/{digest}")
     async with connect(live) as raw:
