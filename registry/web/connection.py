@@ -169,13 +169,14 @@ class Connection(RequestHandler):
         if not self._awaits_request():
             self._parse(data)
             return
-        if not self._head_size and self._answer_at_once(data):
+        whole = not self._head_size and data.endswith(_HEAD_END)
+        if whole and self._answer_at_once(data):
             return
         end = data.find(_HEAD_END) + len(_HEAD_END)
         if end < len(_HEAD_END) or _chunks_end(data[:end], data[end:]):
             self._parse(data)  # a piece of a head; or a whole request, to be refused as one for its chunks
             return
-        self._parse(data[:end], alone=end == len(data) and not self._head_size)
+        self._parse(data[:end], alone=whole and end == len(data))
         if not self._begin_bulk(data[end:]) and end < len(data):
             self._parse(data[end:])
 

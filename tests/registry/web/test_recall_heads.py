@@ -8,7 +8,7 @@ import pytest
 from registry.web import recall
 from registry.web.connection import Connection
 from tests.registry.web.live import Client, Live, Raw, connect, until
-from tests.registry.web.test_connections import server_of
+from tests.registry.web.test_connections import has_connections, server_of
 from tests.registry.web.test_recall import APP, TARGETS, prepared
 
 _TARGET: Final = TARGETS[0]
@@ -144,6 +144,24 @@ async def test_heads_in_pieces_and_heads_together_are_answered_in_order(
         assert not any(at_once)
         await until_at_once(raw, one, at_once)
         assert told(await ask(raw, one)) == wanted[one]
+
+
+async def test_a_head_may_be_cut_anywhere(live: Live, at_once: list[bool]) -> None:
+    """Also within the line of its id, which is looked for in what is no whole head then."""
+    sent = head((await prepared(live))["reader"], X_Request_ID="mine")
+    line = sent.index(b"X-Request-ID")
+    for place in range(line - 4, line + len(b"X-Request-ID: mine\r\n") + 2):
+        async with connect(live) as raw:
+            await raw.write(sent[:place])
+            await has_connections(live, _has_a_head_of(place))
+            await raw.write(sent[place:])
+            status, headers, _ = await raw.read_answer()
+            assert (status, headers["x-request-id"]) == (200, "mine"), place
+    assert not any(at_once)
+
+
+def _has_a_head_of(size: int) -> Callable[[list[Connection]], bool]:
+    return lambda all_: any(each._head_size == size for each in all_)
 
 
 async def test_a_commit_ends_what_heads_are_known_by(live: Live, at_once: list[bool]) -> None:
